@@ -1,0 +1,55 @@
+# Everything here sets itself up: a fresh machine needs Python >= 3.11, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types unit lock clean
+
+help:
+	@echo "make run    start the server on 0.0.0.0:8765 (no account, no key needed)"
+	@echo "make test   lint, type check and run the tests"
+	@echo "make lock   write the requirements files anew from their .in files"
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; this is $$($(PYTHON) --version). Name another with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# Editable, so that a checkout runs what it holds; --no-deps, so that only the pinned versions are installed.
+$(VENV)/.installed: requirements.txt emulator/requirements.txt pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r emulator/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+# The embedded store is asked for by name here, so that `make run` also works inside a container (see docs/architecture.md).
+run: $(VENV)/.installed
+	@if [ -z "$${TABLESTORE_INSTANCE_NAME:-}$${TABLESTORE_ENDPOINT:-}" ]; then export STORE="$${STORE:-embedded}"; fi; \
+	exec $(BIN)/tablestore-openmemory-mcp --transport=sse
+
+test: check unit
+
+check: lint types
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
+
+lock:
+	$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/python -m pip install --quiet pip-tools
+	for f in requirements emulator/requirements requirements-dev; do \
+	  $(VENV)-lock/bin/pip-compile --quiet --no-header --no-annotate --strip-extras --no-emit-index-url \
+	    --no-emit-trusted-host --no-emit-find-links --output-file $$f.txt $$f.in || exit 1; done
+
+clean:
+	rm -rf $(VENV) $(VENV)-lock dist build out .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,186 @@
+"""Every environment variable, in one typed place.
+
+`Settings.load(environ)` is the only door: it takes a mapping, never reads `os.environ` itself, and raises
+ConfigurationError with one readable line per mistake. No line ever holds a value that could be a secret.
+Names and defaults come from the reference's documentation (section 5.2) and its release 1.3.1; the last group is ours.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from .scope import InvalidName, valid_name
+
+APP_NAME = "tablestore-openmemory-mcp"
+
+ADD_DESCRIPTION = (
+    "Remember something about the user for later conversations. Call it whenever the user states a fact, a preference, "
+    "a plan or a correction, or asks you to remember something. Pass what was said, in the user's own language; facts "
+    "are extracted, and memories that they correct are updated."
+)
+SEARCH_DESCRIPTION = (
+    "Search the user's long-term memory. Call it before you answer anything that may depend on what the user said "
+    "earlier or elsewhere: preferences, plans, people, places, code style. Returns the best matches first."
+)
+LIST_DESCRIPTION = "List all memories of the user, newest first."
+DELETE_ALL_DESCRIPTION = (
+    "Delete ALL memories of the user, for good. Call it only when the user has clearly asked for exactly that."
+)
+
+
+class ConfigurationError(Exception):
+    """The environment cannot be used. `lines`: one sentence per mistake, each naming the variable and the fix."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _json_list(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write a JSON list of tool names, such as ["delete_all_memories"]') from None
+
+
+def _name(what: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        try:
+            return valid_name(value, what) if isinstance(value, str) else value
+        except InvalidName as e:
+            raise ValueError(str(e)) from None
+
+    return BeforeValidator(check)
+
+
+Name = Annotated[str, _name("the name")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+# Taken as a group, never mixed: keys written for this program win over those of the machine or the function's role.
+_CREDENTIALS = (
+    ("TABLESTORE_ACCESS_KEY_ID", "TABLESTORE_ACCESS_KEY_SECRET", "TABLESTORE_STS_TOKEN"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"),
+)
+
+
+class Settings(BaseModel):
+    """The process's configuration. Field names are the variables' names in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    server_host: str = "0.0.0.0"  # noqa: S104 - the reference's default; strangers get 401, see server/auth
+    server_port: Port = 8765
+
+    tablestore_instance_name: str | None = None
+    tablestore_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/]+/?$")
+    tablestore_access_key_id: str | None = None
+    tablestore_access_key_secret: SecretStr | None = None
+    tablestore_sts_token: SecretStr | None = None
+    tablestore_vector_dimension: int = Field(1536, ge=1, le=4096)
+    tablestore_table_name: str = Field("mem0", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")
+    tablestore_search_memory_limit: int = Field(10, ge=1, le=1000)
+    tablestore_search_memory_min_score: float = Field(0.0, ge=0, le=1)
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    llm_model: str = "qwen-plus"
+    embedder_model: str = "text-embedding-v4"
+    mem0_fact_extraction_prompt: str | None = None
+    mem0_update_memory_prompt: str | None = None
+
+    tool_add_memories_description: str = ADD_DESCRIPTION
+    tool_search_memories_description: str = SEARCH_DESCRIPTION
+    tool_list_memories_description: str = LIST_DESCRIPTION
+    tool_delete_all_memories_description: str = DELETE_ALL_DESCRIPTION
+    tool_black_list: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()
+    mcp_stdio_user_id: Name = "stdio_default_user"
+    mcp_stdio_client_name: Name = "stdio_default_client"
+
+    store: Literal["auto", "embedded", "tablestore"] = "auto"
+    data_dir: Path = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
+    mcp_auth: Literal["auto", "anonymous"] = "auto"
+    memory_pipeline: Literal["reconcile", "verbatim"] | None = None  # unset: verbatim without a key, else reconcile
+    max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
+    exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Self:
+        """The settings in `environ`; an empty string counts as unset. Raises ConfigurationError."""
+        given = {k: v for k, v in environ.items() if v.strip()}
+        values: dict[str, Any] = {k.lower(): v for k, v in given.items() if k.lower() in cls.model_fields}
+        ours, machines = _CREDENTIALS
+        group = ours if any(k in given for k in ours[:2]) else machines
+        values.update({field.lower(): given.get(k) for field, k in zip(ours, group, strict=True)})
+        try:
+            return cls(**values)
+        except ValidationError as e:
+            raise ConfigurationError([_sentence(error) for error in e.errors(include_input=False)]) from None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        wrong = [*self._half_given(), *self._disagreeing()]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    def _half_given(self) -> list[str]:
+        groups: list[tuple[dict[str, Any], str]] = [
+            ({"OPENAI_API_KEY": self.openai_api_key, "OPENAI_BASE_URL": self.openai_base_url}, "an LLM"),
+        ]
+        if self.store != "embedded" and (self.tablestore_instance_name or self.tablestore_endpoint or self.cloud):
+            instance = {
+                "TABLESTORE_INSTANCE_NAME": self.tablestore_instance_name,
+                "TABLESTORE_ENDPOINT": self.tablestore_endpoint,
+                "TABLESTORE_ACCESS_KEY_ID": self.tablestore_access_key_id,
+                "TABLESTORE_ACCESS_KEY_SECRET": self.tablestore_access_key_secret,
+            }
+            groups.append((instance, "Tablestore"))
+        return [
+            f"{name} is not set, but the rest of what {what} needs is: set it, or unset {', '.join(_given(group))}."
+            if _given(group)
+            else f"{name} is not set: {what} needs it."
+            for group, what in groups
+            for name, value in group.items()
+            if not value and (_given(group) or what == "Tablestore")
+        ]
+
+    def _disagreeing(self) -> list[str]:
+        wrong = []
+        if self.cloud and not self.openai_api_key and self.memory_pipeline is None:
+            wrong.append(
+                "OPENAI_API_KEY is not set: memories in Tablestore are extracted by an LLM; set OPENAI_API_KEY and "
+                "OPENAI_BASE_URL, or MEMORY_PIPELINE=verbatim to store texts word for word."
+            )
+        if self.memory_pipeline == "reconcile" and not self.openai_api_key:
+            wrong.append("MEMORY_PIPELINE=reconcile needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL.")
+        return wrong
+
+    @property
+    def cloud(self) -> bool:
+        """Whether memories live in a Tablestore instance (else: in the embedded store)."""
+        if self.store == "auto":
+            return bool(self.tablestore_instance_name or self.tablestore_endpoint)
+        return self.store == "tablestore"
+
+    @property
+    def pipeline(self) -> Literal["reconcile", "verbatim"]:
+        """How an add works: "verbatim" without an LLM."""
+        return self.memory_pipeline or ("reconcile" if self.openai_api_key else "verbatim")
+
+
+def _given(group: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in group.items() if value]
+
+
+def _sentence(error: Any) -> str:
+    if not error["loc"]:  # from a validator of the whole: already sentences
+        return str(error["msg"]).removeprefix("Value error, ")
+    what = str(error["msg"]).removeprefix("Value error, ")
+    return f"{str(error['loc'][0]).upper()} cannot be used: {what[0].lower()}{what[1:]}."

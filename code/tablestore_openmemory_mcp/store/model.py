@@ -1,0 +1,118 @@
+"""What the store gives and takes. Plain values; nothing here talks to Tablestore."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scope import Scope
+
+Vector = NDArray[np.float32]
+Event = Literal["ADD", "UPDATE", "DELETE", "TOUCH"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """One memory of one scope. Times are milliseconds since the epoch, UTC."""
+
+    id: str  # random; never derived from the text, which an UPDATE changes in place
+    text: str
+    created_at: int
+    updated_at: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # JSON; never holds identity keys
+    vector: Vector | None = None  # float32, TABLESTORE_VECTOR_DIMENSION long; None if stored without an embedder
+    vector_model: str | None = None  # the model that made `vector`
+    expires_at: int | None = None
+    rev: int = 0  # the head's `seq` of the commit that wrote it; 0 before it is committed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """One memory's part in a commit.
+
+    ADD, UPDATE and DELETE leave a history row each, committed with the change. TOUCH rewrites the row (a new vector,
+    an expiry) without one.
+    """
+
+    event: Event
+    id: str
+    new: Memory | None  # None for DELETE; `rev` is set by the store
+    old_text: str | None = None  # UPDATE and DELETE: what the history keeps
+    reason: str | None = None
+    actor: str | None = None  # which client asked
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One line of a memory's lineage."""
+
+    memory_id: str
+    rev: int
+    event: Event
+    old_text: str | None
+    new_text: str | None
+    at: int  # ms since the epoch, UTC
+    reason: str | None
+    actor: str | None
+
+
+class Snapshot(Protocol):
+    """A scope at one commit: immutable, shared between threads."""
+
+    @property
+    def scope(self) -> Scope: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def memories(self) -> Mapping[str, Memory]:
+        """By id, oldest first. Expired ones are still here: the service hides them."""
+        ...
+
+    def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
+        """(ids, L2-normalised n x d) of the memories that `model` embedded. Built once per snapshot, incrementally."""
+        ...
+
+    def by_text_hash(self, digest: str) -> Memory | None:
+        """The memory whose normalised text has this hash (see `text_hash`), if any."""
+        ...
+
+
+class Conflict(Exception):
+    """Another writer committed first. `latest` is the scope as it is now; `changed` the ids touched since the base
+    (None: too much happened to tell, or the scope was emptied)."""
+
+    def __init__(self, latest: Snapshot, changed: frozenset[str] | None) -> None:
+        super().__init__("the scope changed under this commit")
+        self.latest = latest
+        self.changed = changed
+
+
+class ScopeStore(Protocol):
+    """The store bound to one scope: no method takes a scope, and an id of another scope does not exist here.
+
+    Blocking; every method may raise a StoreError. `deadline` is a time.monotonic() value.
+    """
+
+    @property
+    def scope(self) -> Scope: ...
+
+    def snapshot(self) -> Snapshot:
+        """The scope now: strongly consistent, one row read while the cache is current."""
+        ...
+
+    def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> Snapshot:
+        """All of `changes`, atomically, on top of `base`; the scope after it. Raises Conflict if `base` is no longer
+        the latest (nothing was written then). Returns only when it will survive any crash."""
+        ...
+
+    def delete_all(self) -> int:
+        """Empty the scope, history included; how many memories it held."""
+        ...
+
+    def history(self, memory_id: str) -> Sequence[HistoryEntry]:
+        """Oldest first; empty for an unknown id."""
+        ...
