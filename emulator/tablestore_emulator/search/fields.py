@@ -1,0 +1,222 @@
+"""One class per kind of field: what it takes from a column's value, and which documents hold what."""
+
+import json
+from abc import ABC, abstractmethod
+from array import array
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import invalid
+from .analysis import tokens
+from .dates import milliseconds
+from .postings import NO_DOCS, CountedPostings, Docs, Postings, Renumbering, Terms, documents, renumber
+from .schema import FieldSpec, FieldType
+from .values import Value
+
+KEYWORD_BYTES = 4096  # a longer value is stored but not indexed
+LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+
+
+class Field(ABC):
+    """A field's part of the index. A value that does not fit the type is skipped, as in the cloud: the row is found
+    by its other fields."""
+
+    def __init__(self, spec: FieldSpec) -> None:
+        self.spec = spec
+        self._present: array[int] = array("I")
+
+    def add(self, doc: int, value: Value) -> None:
+        """Index `value` (of an array field: the JSON text of the elements) as `doc`, the highest number so far."""
+        if self._index(doc, elements(value) if self.spec.is_array else [value]):
+            self._present.append(doc)
+
+    def present(self) -> Docs:
+        """The documents with a value here; dead ones included."""
+        return documents(self._present)
+
+    def remove(self, doc: int) -> None:  # noqa: B027 - only vectors give anything back before a compaction
+        """`doc` is dead."""
+
+    def remap(self, renumbering: Renumbering) -> None:
+        self._present, _ = renumber(self._present, renumbering)
+
+    @abstractmethod
+    def _index(self, doc: int, values: list[Any]) -> bool:
+        """Whether any of `values` was taken."""
+
+
+def elements(value: Value) -> list[Any]:
+    """The elements of an array column, which is written as JSON text; a value that is no array has none."""
+    if not isinstance(value, str):
+        return []
+    try:
+        found = json.loads(value)
+    except ValueError:
+        return []
+    return found if isinstance(found, list) else []
+
+
+class TermField(Field, ABC):
+    """A field whose values are terms: KEYWORD and TEXT."""
+
+    @property
+    @abstractmethod
+    def terms(self) -> Terms[Any]: ...
+
+
+class KeywordField(TermField):
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(spec)
+        self._terms: Terms[Postings] = Terms(Postings)
+
+    @property
+    def terms(self) -> Terms[Postings]:
+        return self._terms
+
+    def _index(self, doc: int, values: list[Any]) -> bool:
+        taken = {v for v in values if isinstance(v, str) and len(v.encode(errors="replace")) <= KEYWORD_BYTES}
+        for value in taken:
+            self._terms.at(value).docs.append(doc)
+        return bool(taken)
+
+    def remap(self, renumbering: Renumbering) -> None:
+        super().remap(renumbering)
+        self._terms.remap(renumbering)
+
+
+class TextField(TermField):
+    """Tokens with their counts for BM25, and per document its token numbers in order, for phrases."""
+
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(spec)
+        self._terms: Terms[CountedPostings] = Terms(CountedPostings)
+        self._numbers: dict[str, int] = {}
+        self._sequences: list[bytes] = []  # by document: token numbers, uint32
+        self._lengths: array[int] = array("I")  # by document: how many tokens
+
+    @property
+    def terms(self) -> Terms[CountedPostings]:
+        return self._terms
+
+    def tokens(self, text: str) -> list[str]:
+        return tokens(self.spec.analyzer, text)
+
+    def lengths(self, documents: int) -> NDArray[np.uint32]:
+        """By document number, the count of tokens; 0 for a document without this field."""
+        return np.pad(np.array(self._lengths, np.uint32), (0, documents - len(self._lengths)))
+
+    def sequence(self, doc: int) -> bytes:
+        return self._sequences[doc]
+
+    def number(self, token: str) -> int | None:
+        return self._numbers.get(token)
+
+    def _index(self, doc: int, values: list[Any]) -> bool:
+        texts = [v for v in values if isinstance(v, str)]
+        found = [token for text in texts for token in self.tokens(text)]
+        counts: dict[str, int] = {}
+        for token in found:
+            counts[token] = counts.get(token, 0) + 1
+        for token, count in counts.items():
+            postings = self._terms.at(token)
+            postings.docs.append(doc)
+            postings.counts.append(count)
+        gap = doc - len(self._sequences)
+        self._sequences.extend([b""] * gap)
+        self._lengths.extend([0] * gap)
+        # A fuzzy field's phrases are looked up in its text, so its (many) grams need no sequence.
+        kept = [] if self.spec.analyzer.name == "fuzzy" else found
+        numbers = self._numbers
+        self._sequences.append(array("I", [numbers.setdefault(t, len(numbers)) for t in kept]).tobytes())
+        self._lengths.append(len(found))
+        return bool(texts)
+
+    def remap(self, renumbering: Renumbering) -> None:
+        super().remap(renumbering)
+        self._terms.remap(renumbering)
+        kept = [doc for doc in range(len(self._sequences)) if renumbering[doc] >= 0]
+        size = int(renumbering[kept[-1]]) + 1 if kept else 0
+        sequences, lengths = [b""] * size, array("I", bytes(4 * size))
+        for doc in kept:
+            sequences[renumbering[doc]] = self._sequences[doc]
+            lengths[renumbering[doc]] = self._lengths[doc]
+        self._sequences, self._lengths = sequences, lengths
+
+
+class NumberField(Field):
+    """LONG, DOUBLE, BOOLEAN and DATE: pairs of a document and a number, scanned by numpy."""
+
+    _TYPECODES: ClassVar[dict[FieldType, str]] = {FieldType.DOUBLE: "d"}
+
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(spec)
+        self._code = self._TYPECODES.get(spec.type, "q")
+        self._docs: array[int] = array("I")
+        self._values: array[Any] = array(self._code)
+
+    def number(self, value: Any) -> int | float | None:
+        """`value` as this field keeps it; None if it does not fit."""
+        match self.spec.type:
+            case FieldType.BOOLEAN:
+                return int(value) if isinstance(value, bool) else None
+            case FieldType.DATE:
+                return milliseconds(value, self.spec.date_formats)
+            case FieldType.DOUBLE:
+                return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        fits = isinstance(value, int) and not isinstance(value, bool) and LONG_MIN <= value <= LONG_MAX
+        return int(value) if fits else None
+
+    def asked(self, value: Value) -> int | float:
+        """A query's value: also a number written as text, or "true". Raises OTSParameterInvalid."""
+        found = self.number(value)
+        if found is None and isinstance(value, str):
+            found = self._from_text(value.strip())
+        if found is None and self.spec.type is FieldType.LONG and isinstance(value, float):
+            found = value  # a bound between two whole numbers
+        if found is None:
+            raise invalid(f"the value of field [{self.spec.name}] is not of type {self.spec.type.name}")
+        return found
+
+    def pairs(self) -> tuple[Docs, NDArray[Any]]:
+        """(documents, values), of equal length, in the order of the documents; dead ones included."""
+        return documents(self._docs), np.array(self._values, np.float64 if self._code == "d" else np.int64)
+
+    def between(
+        self, low: int | float | None, high: int | float | None, include_low: bool, include_high: bool
+    ) -> Docs:
+        docs, values = self.pairs()
+        inside = np.ones(len(docs), np.bool_)
+        if low is not None:
+            inside &= values >= low if include_low else values > low
+        if high is not None:
+            inside &= values <= high if include_high else values < high
+        return docs[inside]
+
+    def equal(self, *wanted: int | float) -> Docs:
+        docs, values = self.pairs()
+        return docs[np.isin(values, wanted)] if wanted else NO_DOCS
+
+    def _from_text(self, text: str) -> int | float | None:
+        if self.spec.type is FieldType.BOOLEAN:
+            return {"true": 1, "false": 0}.get(text.lower())
+        try:
+            return self.number(float(text) if self.spec.type is FieldType.DOUBLE else int(text))
+        except ValueError:
+            return None
+
+    def _index(self, doc: int, values: list[Any]) -> bool:
+        numbers = [n for v in values if (n := self.number(v)) is not None]
+        for number in numbers:
+            self._docs.append(doc)
+            self._values.append(number)
+        return bool(numbers)
+
+    def remap(self, renumbering: Renumbering) -> None:
+        super().remap(renumbering)
+        self._docs, kept = renumber(self._docs, renumbering)
+        self._values = array(self._code, self._values_kept(kept))
+
+    def _values_kept(self, kept: NDArray[np.bool_]) -> bytes:
+        return np.array(self._values, np.float64 if self._code == "d" else np.int64)[kept].tobytes()
