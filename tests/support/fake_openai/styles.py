@@ -1,0 +1,111 @@
+"""How real models dress, bend or break the JSON they were asked for: each style takes the right answer."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+from .chat import Answer
+
+Style = Callable[[Answer], str]
+
+
+def plain(answer: Answer) -> str:
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def fenced(answer: Answer) -> str:
+    return f"```json\n{json.dumps(answer, ensure_ascii=False, indent=2)}\n```"
+
+
+def chatty(answer: Answer) -> str:
+    before, after = "Sure! Here is the JSON you asked for (see {the format} above):", "Do you need {anything} else?"
+    return f"{before}\n\n{plain(answer)}\n\n{after}"
+
+
+def think(answer: Answer) -> str:
+    thought = 'The user says something. Maybe {"facts": ["wrong"]}? No, let me look again.'
+    return f"<think>\n{thought}\n</think>\n\n{plain(answer)}"
+
+
+def single_quoted(answer: Answer) -> str:
+    return repr(answer)
+
+
+def trailing_comma(answer: Answer) -> str:
+    return plain(answer) if "[]" in plain(answer) else plain(answer).replace("]}", ",]}")
+
+
+def truncated(answer: Answer) -> str:
+    """Cut inside the last entry, as when max_tokens ran out."""
+    text = plain(answer)
+    return text[: max(1, len(text) - 6)]
+
+
+def empty(answer: Answer) -> str:
+    return ""
+
+
+def not_json(answer: Answer) -> str:
+    return "I am sorry, but I cannot help with that."
+
+
+def object_list(answer: Answer) -> str:
+    """Objects where strings were asked for, and a bare list where an object was."""
+    if "facts" in answer:
+        return json.dumps({"facts": [{"fact": fact} for fact in answer["facts"]]}, ensure_ascii=False)
+    return json.dumps(answer["memory"], ensure_ascii=False)
+
+
+def lower_events(answer: Answer) -> str:
+    return plain(_each_entry(answer, lambda e: e.update(event=e["event"].lower())))
+
+
+def unknown_events(answer: Answer) -> str:
+    """Words that Mem0's prompt does not offer: MERGE for UPDATE, KEEP for NONE, INSERT for ADD, REMOVE for DELETE."""
+    words = {"UPDATE": "MERGE", "NONE": "KEEP", "ADD": "INSERT", "DELETE": "REMOVE"}
+    return plain(_each_entry(answer, lambda e: e.update(event=words[e["event"]])))
+
+
+def hallucinated_ids(answer: Answer) -> str:
+    """Every id is one that was never shown."""
+    return plain(_each_entry(answer, lambda e: e.update(id=f"mem_{e['id']}999")))
+
+
+def missing_ids(answer: Answer) -> str:
+    return plain(_each_entry(answer, lambda e: e.pop("id")))
+
+
+def integer_ids(answer: Answer) -> str:
+    return plain(_each_entry(answer, lambda e: e.update(id=int(e["id"]))))
+
+
+def duplicated_ids(answer: Answer) -> str:
+    """Each entry twice, the copy with a text of its own."""
+    if "memory" not in answer:
+        return plain({"facts": [fact for fact in answer["facts"] for _ in range(2)]})
+    pairs = [(entry, {**entry, "text": f"{entry['text']} (again)"}) for entry in answer["memory"]]
+    doubled = [entry for pair in pairs for entry in pair]
+    return plain({"memory": doubled})
+
+
+def surrogates(answer: Answer) -> str:
+    """A lone surrogate, escaped as JSON allows, at the end of every text."""
+    marked = json.dumps(answer, ensure_ascii=False)
+    return marked.replace('", "event"', '\\ud83d", "event"').replace('"]}', '\\ud83d"]}')
+
+
+STYLES: dict[str, Style] = {
+    style.__name__: style
+    for style in (
+        plain, fenced, chatty, think, single_quoted, trailing_comma, truncated, empty, not_json, object_list,
+        lower_events, unknown_events, hallucinated_ids, missing_ids, integer_ids, duplicated_ids, surrogates,
+    )
+}  # fmt: skip
+
+
+def _each_entry(answer: Answer, change: Callable[[dict[str, Any]], object]) -> Answer:
+    changed = copy.deepcopy(answer)
+    for entry in changed.get("memory", []):
+        change(entry)
+    return changed
