@@ -1,5 +1,7 @@
 """What the store gives and takes. Plain values; nothing here talks to Tablestore."""
 
+import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -11,6 +13,11 @@ from ..scope import Scope
 
 Vector = NDArray[np.float32]
 Event = Literal["ADD", "UPDATE", "DELETE", "TOUCH"]
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 (hex) of `text` in Unicode NFC with its white space collapsed: what makes two memories the same."""
+    return hashlib.sha256(" ".join(unicodedata.normalize("NFC", text).split()).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
