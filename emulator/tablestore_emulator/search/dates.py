@@ -56,10 +56,10 @@ def _parse(value: Value, pattern: str) -> int | None:
     if match is None:
         return None
     part = match.groupdict()
-    numbers = [int(part.get(name) or low) for name, low in (("year", 1970), ("month", 1), ("day", 1))]
-    numbers += [int(part.get(name) or 0) for name in ("hour", "minute", "second")]
+    year, month, day = (int(part.get(n) or low) for n, low in (("year", 1970), ("month", 1), ("day", 1)))
+    hour, minute, second = (int(part.get(n) or 0) for n in ("hour", "minute", "second"))
     try:
-        moment = datetime(*numbers, tzinfo=_zone(part.get("zone")))  # type: ignore[arg-type]  # six ints
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=_zone(part.get("zone")))
     except ValueError:
         return None
     return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1000 + int(part.get("millis") or 0)

@@ -1,6 +1,7 @@
 """One class per kind of field: what it takes from a column's value, and which documents hold what."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from array import array
 from typing import Any, ClassVar
@@ -145,6 +146,10 @@ class TextField(TermField):
         self._sequences, self._lengths = sequences, lengths
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 class NumberField(Field):
     """LONG, DOUBLE, BOOLEAN and DATE: pairs of a document and a number, scanned by numpy."""
 
@@ -164,7 +169,7 @@ class NumberField(Field):
             case FieldType.DATE:
                 return milliseconds(value, self.spec.date_formats)
             case FieldType.DOUBLE:
-                return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+                return float(value) if _is_number(value) else None
         fits = isinstance(value, int) and not isinstance(value, bool) and LONG_MIN <= value <= LONG_MAX
         return int(value) if fits else None
 
@@ -183,9 +188,7 @@ class NumberField(Field):
         """(documents, values), of equal length, in the order of the documents; dead ones included."""
         return documents(self._docs), np.array(self._values, np.float64 if self._code == "d" else np.int64)
 
-    def between(
-        self, low: int | float | None, high: int | float | None, include_low: bool, include_high: bool
-    ) -> Docs:
+    def between(self, low: int | float | None, high: int | float | None, include_low: bool, include_high: bool) -> Docs:
         docs, values = self.pairs()
         inside = np.ones(len(docs), np.bool_)
         if low is not None:

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from .values import Columns, Key
+from .values import Key, Row
 
 
-class Rows(Protocol):
-    """The row store, as far as the search index looks into it. Called without a lock of ours that a write needs."""
+class RowStore(Protocol):
+    """The row store, as far as the search index looks into it."""
 
     def key_names(self, table: str) -> tuple[str, ...] | None:
         """The primary key columns in order; None if there is no such table."""
         ...
 
-    def scan(self, table: str) -> Iterable[tuple[Key, Columns]]:
+    def scan(self, table: str) -> Iterable[tuple[Key, Row]]:
         """Every row, in primary key order."""
         ...
 

@@ -69,3 +69,8 @@ class IndexSpec:
     @classmethod
     def of(cls, key_names: Sequence[str], *fields: FieldSpec) -> "IndexSpec":
         return cls(tuple(key_names), {f.name: f for f in fields})
+
+    def returnable(self) -> list[str]:
+        """The columns that the index itself can return beside the primary key."""
+        stored = [f.name for f in self.fields.values() if f.stored and not f.virtual]
+        return [name for name in stored if name not in self.key_names]

@@ -106,10 +106,12 @@ class VectorField(Field):
             case Metric.COSINE:
                 sizes = np.linalg.norm(rows, axis=1) * np.linalg.norm(wide)
                 cosine = np.divide(rows @ wide, sizes, out=np.zeros(len(rows)), where=sizes > 0)
-                return (1 + np.clip(cosine, -1, 1)) / 2
+                scores = (1 + np.clip(cosine, -1, 1)) / 2
             case Metric.EUCLIDEAN:
-                return 1 / (1 + ((rows - wide) ** 2).sum(axis=1))
-        return (1 + rows @ wide) / 2
+                scores = 1 / (1 + ((rows - wide) ** 2).sum(axis=1))
+            case Metric.DOT_PRODUCT:
+                scores = (1 + rows @ wide) / 2
+        return np.asarray(scores, np.float64)
 
     def _index(self, doc: int, values: list[Any]) -> bool:
         found = parse_vector(values[0], self.spec.dimension)

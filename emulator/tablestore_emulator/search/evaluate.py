@@ -1,0 +1,241 @@
+"""Which documents match a query, and how well."""
+
+import fnmatch
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OtsError, invalid, unsupported
+from . import phrases
+from . import query as q
+from .fields import Field, KeywordField, NumberField, TermField, TextField
+from .minimum import required
+from .postings import Docs, Mask, documents
+from .scoring import Scores, rarity, saturation
+from .values import Value
+from .vectors import VectorField, parse_vector
+
+if TYPE_CHECKING:
+    from .index import SearchIndex
+
+
+@dataclass(slots=True)
+class Matches:
+    """By document number. `scores` is 0 where `mask` is false."""
+
+    mask: Mask
+    scores: Scores
+
+
+class Evaluator:
+    """Evaluates queries against one index as it is now."""
+
+    def __init__(self, index: "SearchIndex") -> None:
+        self._index = index
+        self._size = index.size
+        self._alive = index.alive()
+        self.cut = False  # whether a Knn left nearer-or-farther neighbours unseen behind its k
+
+    def run(self, query: q.Query) -> Matches:
+        match query:
+            case q.MatchAll():
+                return self._flat(self._alive.copy())
+            case q.Match():
+                return self._match(query)
+            case q.MatchPhrase():
+                return self._phrase(query)
+            case q.Terms():
+                return self._terms(query)
+            case q.Range():
+                return self._flat(self._within(query))
+            case q.Prefix():
+                field = self._term_field(query.field)
+                return self._any_of(field, field.terms.starting_with(query.prefix), query.weight)
+            case q.Wildcard():
+                return self._wildcard(query)
+            case q.Exists():
+                return self._flat(self._mask(self._index.field(query.field).present()))
+            case q.Bool():
+                return self._bool(query)
+            case q.ConstScore():
+                return self._flat(self.run(query.filter).mask)
+            case q.Knn():
+                return self._knn(query)
+
+    # -- helpers
+
+    def _term_field(self, name: str) -> TermField:
+        found = self._index.field(name)
+        if not isinstance(found, TermField):
+            raise _misused(found)
+        return found
+
+    def _mask(self, docs: Docs) -> Mask:
+        mask = np.zeros(self._size, np.bool_)
+        mask[docs] = True
+        mask &= self._alive
+        return mask
+
+    def _flat(self, mask: Mask, score: float = 1.0) -> Matches:
+        return Matches(mask, np.where(mask, score, 0.0))
+
+    def _any_of(self, field: TermField, terms: list[str], weight: float) -> Matches:
+        return self._flat(self._mask(field.terms.docs(*terms)), weight)
+
+    # -- text
+
+    def _match(self, query: q.Match) -> Matches:
+        field = self._index.field(query.field)
+        if not isinstance(field, TextField):
+            return self._terms(q.Terms(query.field, (query.text,), scored=True, weight=query.weight))
+        tokens = field.tokens(query.text)
+        wanted = len(tokens) if query.every else max(required(query.minimum, len(tokens)), 1)
+        scores, held = np.zeros(self._size), np.zeros(self._size, np.uint32)
+        for token in tokens:
+            docs, found = self._token(field, token)
+            scores[docs] += found
+            held[docs] += 1
+        mask = held >= wanted
+        return Matches(mask, np.where(mask, scores * query.weight, 0.0))
+
+    def _token(self, field: TextField, token: str) -> tuple[Docs, Scores]:
+        """The live documents that hold `token`, and its BM25 there."""
+        postings = field.terms.get(token)
+        if postings is None:
+            return np.empty(0, np.uint32), np.empty(0)
+        docs = documents(postings.docs)
+        live = self._alive[docs]
+        docs, counts = docs[live], np.array(postings.counts, np.float64)[live]
+        return docs, self._bm25(field, docs, counts, self._rarity(field, len(docs)))
+
+    def _rarity(self, field: Field, holding: int) -> float:
+        return rarity(int(self._alive[field.present()].sum()), holding)
+
+    def _bm25(self, field: TextField, docs: Docs, counts: Scores, weight: float) -> Scores:
+        lengths = field.lengths(self._size).astype(np.float64)
+        present = max(int(self._alive[field.present()].sum()), 1)
+        mean = max(float(lengths[self._alive].sum()) / present, 1.0)
+        return weight * saturation(counts, lengths[docs], mean)
+
+    def _phrase(self, query: q.MatchPhrase) -> Matches:
+        field = self._index.field(query.field)
+        if not isinstance(field, TextField):
+            return self._terms(q.Terms(query.field, (query.text,), scored=True, weight=query.weight))
+        fuzzy = field.spec.analyzer.name == "fuzzy"
+        pieces = phrases.grams(field.spec.analyzer, query.text) if fuzzy else field.tokens(query.text)
+        held, weight = self._alive.copy() if pieces else np.zeros(self._size, np.bool_), 0.0
+        for piece in pieces:
+            docs, _ = self._token(field, piece)
+            held &= self._mask(docs)
+            weight += self._rarity(field, len(docs))
+        candidates = np.flatnonzero(held)
+        if fuzzy:
+            found = [self._occurrences(field, int(doc), query.text) for doc in candidates]
+        else:
+            found = phrases.frequencies(field, candidates, pieces, query.slop)
+        counts = np.array(found, np.float64)
+        docs = candidates[counts > 0].astype(np.uint32)
+        scores = np.zeros(self._size)
+        scores[docs] = self._bm25(field, docs, counts[counts > 0], weight) * query.weight
+        return Matches(self._mask(docs), scores)
+
+    def _occurrences(self, field: TextField, doc: int, text: str) -> int:
+        value = self._index.value(doc, field.spec)
+        return phrases.occurrences(field.spec.analyzer, value, text) if isinstance(value, str) else 0
+
+    # -- values
+
+    def _terms(self, query: q.Terms) -> Matches:
+        field = self._index.field(query.field)
+        mask = self._mask(self._equal(field, query.values))
+        if not query.scored:
+            return self._flat(mask, query.weight)
+        if isinstance(field, TextField):
+            scores = np.zeros(self._size)
+            docs, found = self._token(field, str(query.values[0]))
+            scores[docs] = found * query.weight
+            return Matches(mask, scores)
+        weight = self._rarity(field, int(mask.sum())) if isinstance(field, KeywordField) else 1.0
+        return self._flat(mask, weight * query.weight)
+
+    def _equal(self, field: Field, values: tuple[Value, ...]) -> Docs:
+        if isinstance(field, NumberField):
+            return field.equal(*[field.asked(v) for v in values])
+        if isinstance(field, TermField):
+            return field.terms.docs(*[self._text(field, v) for v in values])
+        raise _misused(field)
+
+    def _within(self, query: q.Range) -> Mask:
+        field = self._index.field(query.field)
+        bounds: list[Any] = [query.low, query.high]
+        if isinstance(field, NumberField):
+            low, high = [None if b is None else field.asked(b) for b in bounds]
+            return self._mask(field.between(low, high, query.include_low, query.include_high))
+        if isinstance(field, TermField):
+            first, last = [None if b is None else self._text(field, b) for b in bounds]
+            terms = field.terms.between(first, last, query.include_low, query.include_high)
+            return self._mask(field.terms.docs(*terms))
+        raise _misused(field)
+
+    def _text(self, field: Field, value: Value) -> str:
+        if not isinstance(value, str):
+            raise invalid(f"the value of field [{field.spec.name}] is not of type {field.spec.type.name}")
+        return value
+
+    def _wildcard(self, query: q.Wildcard) -> Matches:
+        field = self._term_field(query.field)
+        fixed = re.split(r"[*?]", query.pattern)[0]
+        whole = re.compile(fnmatch.translate(query.pattern.replace("[", "[[]")))
+        terms = [t for t in field.terms.starting_with(fixed) if whole.match(t)]
+        return self._any_of(field, terms, query.weight)
+
+    # -- combinations
+
+    def _bool(self, query: q.Bool) -> Matches:
+        mask, scores = self._alive.copy(), np.zeros(self._size)
+        for part in query.must:
+            found = self.run(part)
+            mask &= found.mask
+            scores += found.scores
+        for part in query.filter:
+            mask &= self.run(part).mask
+        for part in query.must_not:
+            mask &= ~self.run(part).mask
+        held = np.zeros(self._size, np.uint32)
+        for part in query.should:
+            found = self.run(part)
+            held += found.mask
+            scores += found.scores
+        form = query.minimum or ("0" if query.must or query.filter else "1")
+        mask &= held >= required(form, len(query.should))
+        return Matches(mask, np.where(mask, scores * query.weight, 0.0))
+
+    def _knn(self, query: q.Knn) -> Matches:
+        field = self._index.field(query.field)
+        if not isinstance(field, VectorField):
+            raise _misused(field)
+        vector = parse_vector(query.vector, field.spec.dimension)
+        if vector is None:
+            raise invalid(
+                f"the dimension of the query vector is [{len(query.vector)}], "
+                f"but that of field [{query.field}] is [{field.spec.dimension}]"
+            )
+        allowed = self._alive if query.filter is None else self.run(query.filter).mask
+        docs, found = field.nearest(vector, query.k, allowed)
+        self.cut |= len(docs) == query.k
+        if query.min_score is not None:
+            docs, found = docs[found > query.min_score], found[found > query.min_score]
+        scores = np.zeros(self._size)
+        scores[docs] = found * query.weight
+        return Matches(self._mask(docs), scores)
+
+
+def _misused(field: Field) -> OtsError:
+    return invalid(f"field [{field.spec.name}] of type {field.spec.type.name} does not support this query")
+
+
+def unindexed(name: str, kind: str) -> OtsError:
+    """The error for a field that the schema may hold and the cloud would index."""
+    return unsupported(f"Searching field [{name}] of type {kind}")
