@@ -46,7 +46,7 @@ def _json_list(value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        raise ValueError('write a JSON list of tool names, such as ["delete_all_memories"]') from None
+        raise ValueError('write a JSON list of strings, such as ["delete_all_memories"]') from None
 
 
 def _name(what: str) -> BeforeValidator:
@@ -61,6 +61,16 @@ def _name(what: str) -> BeforeValidator:
 
 Name = Annotated[str, _name("the name")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+# Settings that mean nothing in a deployment on Function Compute; its s.yaml passes every other (tests/fc).
+LOCAL_ONLY = frozenset(
+    {
+        *("server_host", "server_port", "fc_function_name"),  # Function Compute's own
+        *("tablestore_access_key_id", "tablestore_access_key_secret", "tablestore_sts_token"),  # the role's
+        *("store", "data_dir"),  # a function has no disk to keep memories on
+        *("mcp_stdio_user_id", "mcp_stdio_client_name"),
+    }
+)
 
 # Taken as a group, never mixed: keys written for this program win over those of the machine or the function's role.
 _CREDENTIALS = (
@@ -104,10 +114,23 @@ class Settings(BaseModel):
 
     store: Literal["auto", "embedded", "tablestore"] = "auto"
     data_dir: Path = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
-    mcp_auth: Literal["auto", "anonymous"] = "auto"
+    mcp_auth: Literal["auto", "token", "jwt", "anonymous"] = "auto"  # see server/auth
+    mcp_public_url: str | None = Field(None, pattern=r"^https?://[^\s/]+/?$")  # behind a proxy; implies tokens
+    mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()  # web pages that may call us
+    fc_function_name: str | None = None  # set by Function Compute: no one is local there
     memory_pipeline: Literal["reconcile", "verbatim"] | None = None  # unset: verbatim without a key, else reconcile
     max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
+    add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
+    search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
+    add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
+    shutdown_grace: float = Field(30, ge=0, le=600)  # seconds a running write may take after SIGTERM
+    max_body_size: int = Field(4_194_304, ge=1024)  # bytes of one HTTP request
+    max_result_size: int = Field(1_000_000, ge=10_000)  # bytes of one tool result
+    max_sessions: int = Field(1_000, ge=1)  # SSE streams of this process
+    max_sessions_per_user: int = Field(64, ge=1)
+    max_calls_per_session: int = Field(32, ge=1)  # unanswered at once
+    session_idle_timeout: float = Field(21_600, gt=0)  # seconds without a message until a stream is closed
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod

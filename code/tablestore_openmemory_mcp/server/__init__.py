@@ -1,0 +1,11 @@
+"""The MCP side: transports, the door, the tools. Knows nothing of Mem0 or Tablestore; calls memory/ on worker threads.
+
+app.py        the ASGI application: routes and middleware, nothing else
+sse.py        GET /mcp/{client_name}/sse/{user_id} and POST /mcp/messages/, on sessions.py
+http.py       stateless Streamable HTTP
+stdio.py      the same tools over stdin and stdout
+calls.py      the MCP server object; tools.py says which tools there are, results.py what they answer
+workers.py    bounded threads for blocking work
+auth/         who may come in, and as whom
+serve.py      the process: listen, serve, drain
+"""

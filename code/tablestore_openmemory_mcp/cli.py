@@ -1,0 +1,88 @@
+"""The command: parse, load the settings, compose, serve. Imports as little as it can before it listens."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from . import __version__
+from .settings import APP_NAME, ConfigurationError, Settings
+
+if TYPE_CHECKING:
+    from .composition import Composition
+
+DESCRIPTION = (
+    "Long-term memory for MCP clients, kept in Alibaba Cloud Tablestore or, without an account, in a local store."
+)
+EPILOG = "Everything else is set by environment variables; see the README. With none set, it runs on the local store."
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> None:
+    """Run the command. Exits 2 with one line per mistake if the configuration cannot be used."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.load(environ)
+        _serve(settings, arguments.transport)
+    except ConfigurationError as e:
+        _fail(e.lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=APP_NAME, description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"{APP_NAME} {__version__}")
+    parser.add_argument(
+        "--transport",
+        choices=["sse", "http", "stdio"],
+        default="stdio",
+        help="sse: an HTTP server for SSE and Streamable HTTP clients; http: Streamable HTTP alone; "
+        "stdio: a child process of the client (default)",
+    )
+    return parser
+
+
+def _serve(settings: Settings, transport: str) -> None:
+    from .composition import Composition, check_place
+
+    check_place(settings)
+    composition = Composition(settings)
+    if transport == "stdio":
+        _serve_stdio(settings, composition)
+    else:
+        _serve_http(settings, composition, sse=transport == "sse")
+    composition.close()
+
+
+def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) -> None:
+    from .server.serve import listen
+
+    try:
+        sock = listen(settings.server_host, settings.server_port)
+    except OSError as e:
+        _fail([f"SERVER_HOST={settings.server_host} SERVER_PORT={settings.server_port} cannot be used: {e.strerror}."])
+    # From here on clients can connect; they wait while the MCP SDK is imported.
+    from .server.app import App
+    from .server.banner import banner
+    from .server.logs import configure
+    from .server.serve import serve
+
+    configure(settings.log_level)
+    app = App(settings, composition.memory, composition.ping, sse=sse)
+    print(banner(settings, "sse" if sse else "http", port=sock.getsockname()[1]), flush=True)
+    serve(app, sock, settings)
+
+
+def _serve_stdio(settings: Settings, composition: "Composition") -> None:
+    from .server.banner import banner
+    from .server.logs import configure
+    from .server.stdio import serve
+
+    configure(settings.log_level)
+    print(banner(settings, "stdio"), file=sys.stderr, flush=True)
+    serve(settings, composition.memory)
+
+
+def _fail(lines: Sequence[str]) -> NoReturn:
+    for line in lines:
+        print(f"{APP_NAME}: {line}", file=sys.stderr)
+    raise SystemExit(2)

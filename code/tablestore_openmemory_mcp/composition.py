@@ -1,0 +1,69 @@
+"""The one place that builds objects from Settings: lazily, once per process, safe from any thread."""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .settings import ConfigurationError, Settings
+
+if TYPE_CHECKING:  # each of these imports takes longer than a first answer may
+    from .memory.service import MemoryService
+    from .store.store import TablestoreStore
+
+
+class Composition:
+    """The object graph of one process. Nothing is imported, opened or asked before its first need."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._store: TablestoreStore | None = None
+        self._memory: MemoryService | None = None
+
+    def store(self) -> "TablestoreStore":
+        """The store; building it asks no network."""
+        with self._lock:
+            if self._store is None:
+                from .store.store import TablestoreStore
+
+                self._store = TablestoreStore.open(self.settings)
+            return self._store
+
+    def memory(self) -> "MemoryService":
+        """The memory service; building it asks no network."""
+        with self._lock:
+            if self._memory is None:
+                from .memory.service import MemoryService
+
+                self._memory = MemoryService.open(self.settings, self.store())
+            return self._memory
+
+    def ping(self) -> None:
+        """Raises a StoreError if the store cannot be reached."""
+        self.store().ping()
+
+    def close(self) -> None:
+        """Let go of connections, and of the emulator if this process started it."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+
+
+def check_place(settings: Settings) -> None:
+    """Refuse to keep memories where they would be lost unnoticed. Raises ConfigurationError.
+
+    A container's or a function's files vanish with it: there the embedded store must be asked for by name.
+    """
+    if not settings.cloud and settings.store != "embedded" and (settings.fc_function_name or in_container()):
+        raise ConfigurationError(
+            [
+                "TABLESTORE_INSTANCE_NAME is not set, and this is a container, whose files vanish with it: set the "
+                "TABLESTORE_ variables, or STORE=embedded with DATA_DIR on a volume."
+            ]
+        )
+
+
+def in_container() -> bool:
+    """Whether this process runs in a Docker, Podman or Kubernetes container."""
+    marks = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io")
+    return any(Path(mark).exists() for mark in marks)

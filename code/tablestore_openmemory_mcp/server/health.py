@@ -1,0 +1,49 @@
+"""/healthz: the process serves. /readyz: the store can be reached too."""
+
+import logging
+import time
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from .. import __version__
+from ..errors import ServiceError
+
+logger = logging.getLogger(__name__)
+
+FRESH = 5.0  # seconds a store's answer is believed, so that health checks cost next to nothing
+
+
+class Health:
+    def __init__(self, ping: Callable[[], None]) -> None:
+        self._ping = ping
+        self._lock = anyio.Lock()
+        self._asked = float("-inf")
+        self._ready = False
+        self.draining = False
+
+    async def healthz(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def readyz(self, _request: Request) -> Response:
+        """200, or 503 while shutting down or while the store cannot be reached (the log says why)."""
+        if self.draining:
+            return JSONResponse({"status": "draining"}, 503)
+        async with self._lock:
+            if time.monotonic() - self._asked > FRESH:
+                self._ready = await self._reachable()
+                self._asked = time.monotonic()
+        if self._ready:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "store unreachable"}, 503)
+
+    async def _reachable(self) -> bool:
+        try:
+            await anyio.to_thread.run_sync(self._ping, abandon_on_cancel=True)
+        except ServiceError as e:
+            logger.warning("not ready: %s", e)
+            return False
+        return True

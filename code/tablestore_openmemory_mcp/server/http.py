@@ -1,0 +1,36 @@
+"""Streamable HTTP: stateless, one JSON answer per POST. Needs no affinity, so any instance may serve any request."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from mcp.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.types import Receive, Scope, Send
+
+
+class HttpEndpoint:
+    """The SDK's session manager, made anew per lifespan: it can run only once, Mangum runs a lifespan per event."""
+
+    def __init__(self, server: "Server[Any]", max_body: int) -> None:
+        self._server = server
+        self._max_body = max_body
+        self._manager: StreamableHTTPSessionManager | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        # No security settings: Host and Origin are checked at the door, for all transports alike.
+        manager = StreamableHTTPSessionManager(
+            self._server, stateless=True, json_response=True, max_request_body_size=self._max_body
+        )
+        async with manager.run():
+            self._manager = manager
+            try:
+                yield
+            finally:
+                self._manager = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._manager is None:
+            raise RuntimeError("the application's lifespan was not entered")
+        await self._manager.handle_request(scope, receive, send)

@@ -1,0 +1,111 @@
+"""Logs: one JSON object per line on stderr. Never a memory's text, a token, a key or a session id.
+
+What our own modules say is written with that in mind. What others log is not: pydantic's errors quote their input, the
+MCP SDK names session ids. So of foreign records only where and what kind is printed, never their text.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from .caller import Caller
+
+OURS = ("tablestore_openmemory_mcp", "tablestore_emulator")
+CALLS = logging.getLogger("tablestore_openmemory_mcp.calls")
+
+
+class JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        fields = getattr(record, "fields", None)
+        if fields is not None:
+            line.update(fields)
+        elif record.name.startswith(OURS):
+            line["message"] = record.getMessage()
+        else:
+            line["where"] = f"{record.module}:{record.lineno}"
+        if record.exc_info and record.exc_info[0] is not None:
+            kind, _, trace = record.exc_info
+            line["exception"] = f"{kind.__module__}.{kind.__qualname__}"
+            line["trace"] = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in traceback.extract_tb(trace)[-12:]]
+        return json.dumps(line, ensure_ascii=False)
+
+
+def configure(level: str) -> None:
+    """Our records from `level` on, others' from WARNING on, to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.root.handlers[:] = [handler]
+    logging.root.setLevel(logging.WARNING)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        theirs = logging.getLogger(name)
+        theirs.handlers.clear()
+        theirs.propagate = name != "uvicorn.access"  # access lines hold session ids
+
+
+class CallRecord:
+    """What one call did, filled in while it runs."""
+
+    def __init__(self) -> None:
+        self.outcome = "ok"
+        self.queued = 0.0  # seconds until a thread was free
+        self._phases: list[tuple[str, float]] = []
+
+    def phase(self, name: str, at: float) -> None:
+        """`name` begins at `at` (time.monotonic())."""
+        self._phases.append((name, at))
+
+    def milliseconds(self, end: float) -> dict[str, int]:
+        """Per phase, in order; the last one ends at `end`."""
+        spent: dict[str, int] = {}
+        for (name, at), (_, until) in pairwise([*self._phases, ("end", end)]):
+            spent[name] = spent.get(name, 0) + round((until - at) * 1000)
+        return spent
+
+
+class CallLog:
+    """One line per call. Users and clients appear as keyed hashes: with the same `key`, equal ones look equal."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(16)
+
+    @contextlib.contextmanager
+    def call(self, caller: Caller, tool: str) -> Iterator[CallRecord]:
+        """Log the call that happens inside, however it ends."""
+        record, began = CallRecord(), time.monotonic()
+        try:
+            yield record
+        except BaseException as e:
+            record.outcome = "cancelled" if type(e).__name__ == "CancelledError" else type(e).__name__
+            raise
+        finally:
+            now = time.monotonic()
+            fields = {
+                "request": caller.request_id,
+                "user": self.hashed(caller.scope.user_id),
+                "client": self.hashed(caller.scope.client_name),
+                "tool": tool,
+                "ms": round((now - began) * 1000),
+                "queued_ms": round(record.queued * 1000),
+                "phases_ms": record.milliseconds(now),
+                "outcome": record.outcome,
+            }
+            CALLS.info("call", extra={"fields": fields})
+
+    def hashed(self, name: str) -> str:
+        return hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()[:12]

@@ -1,0 +1,101 @@
+"""The server's own application on a real port of this process, over a memory service that needs nothing.
+
+For tests of the transports and the door. Tests of what a user sees run the command as a process, on the real stack.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import uvicorn
+
+from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page, Progress
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.server.app import App
+from tablestore_openmemory_mcp.server.serve import listen
+from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.model import Memory
+
+
+@dataclass
+class PlainMemory:
+    """The memory service's protocol over a dict. `hold` keeps adds waiting until it is set, as a slow LLM would."""
+
+    hold: threading.Event = field(default_factory=threading.Event)
+    started: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    by_scope: dict[Scope, list[Memory]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.hold.set()
+
+    def add(
+        self,
+        scope: Scope,
+        text: str,
+        *,
+        actor: str | None = None,
+        progress: Progress | None = None,
+        deadline: float | None = None,
+    ) -> AddResult:
+        self.started.release()
+        if progress:
+            progress("extracting")
+        assert self.hold.wait(30)
+        if progress:
+            progress("writing")
+        now = round(time.time() * 1000)
+        with self.lock:
+            memories = self.by_scope.setdefault(scope, [])
+            memory = Memory(f"{len(memories)}", text, now, now)
+            memories.append(memory)
+        return AddResult([Outcome(memory.id, text, "ADD")])
+
+    def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
+        return [Hit(m, 0.5) for m in self.by_scope.get(scope, []) if query in m.text][: limit or 10]
+
+    def list(self, scope: Scope, *, cursor: str | None = None, limit: int | None = None) -> Page:
+        memories = self.by_scope.get(scope, [])[::-1]
+        begin = int(cursor or 0)
+        end = begin + (limit or 100)
+        return Page(memories[begin:end], len(memories), str(end) if end < len(memories) else None)
+
+    def delete_all(self, scope: Scope) -> int:
+        return len(self.by_scope.pop(scope, []))
+
+
+@contextlib.contextmanager
+def serving(app: App) -> Iterator[str]:
+    """`app` on a free loopback port; its base URL."""
+    sock = listen("127.0.0.1", 0)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        app.drain()
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def plain_app(memory: PlainMemory | None = None, **environ: str) -> App:
+    """An application over `memory`; `environ` are settings by their variables' names."""
+    service = memory or PlainMemory()
+    return App(settings(environ), lambda: service, lambda: None)
+
+
+def settings(environ: Mapping[str, str]) -> Settings:
+    return Settings.load({"STORE": "embedded", **environ})
