@@ -65,10 +65,13 @@ def is_chinese(text: str) -> bool:
 
 def stem(word: str) -> str:
     """A light English stem; identifiers (with digits or underscores) are left alone."""
-    for ending in ("ing", "ies", "ed", "es", "s"):
-        if word.isalpha() and word.endswith(ending) and len(word) - len(ending) >= 3:
-            return word.removesuffix(ending) + ("y" if ending == "ies" else "")
-    return word
+    if not word.isalpha():
+        return word
+    for ending in ("ing", "ied", "ies", "ed", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            word = word.removesuffix(ending) + ("y" if ending.startswith("ie") else "")
+            break
+    return word.removesuffix("e")
 
 
 def _compile() -> tuple[dict[str, list[str]], dict[str, list[str]], re.Pattern[str]]:
