@@ -1,0 +1,76 @@
+"""The state behind the APIs: storage, catalog, clock, and who must hear of a changed row."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .catalog import Catalog, Table
+from .errors import OtsError
+from .faults import Faults
+from .indexes import entries
+from .plainbuffer import WireRow
+from .storage import Storage, StoredRow
+
+RowListener = Callable[[Table, bytes, WireRow | None, WireRow | None], None]
+
+
+@dataclass(slots=True)
+class Engine:
+    """What every API works on.
+
+    `listeners` hear of each row change: table, key, old row or None, new row or None. `forgetters` hear of a rollback.
+    """
+
+    storage: Storage
+    catalog: Catalog
+    listeners: list[RowListener] = field(default_factory=list)
+    forgetters: list[Callable[[], None]] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+    _last_number: int = 0
+
+    def clock(self) -> float:
+        """The server's clock: seconds since the epoch."""
+        return time.time() + self.faults.clock_skew
+
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+        return int(self.clock() * 1000)
+
+    def table(self, name: str) -> Table:
+        """A table whose rows can be used. Raises OTSObjectNotExist or OTSTableNotReady."""
+        table = self.catalog.get(name)
+        if self.faults.table_ready_after and self.clock() < table.created_at + self.faults.table_ready_after:
+            raise OtsError("OTSTableNotReady")
+        return table
+
+    def forget(self) -> None:
+        """Go back to the last commit."""
+        self.storage.rollback()
+        self.catalog.reload()
+        for forgetter in self.forgetters:
+            forgetter()
+
+    def next_number(self) -> int:
+        """For auto-increment columns: growing, with gaps; microseconds, so that it keeps growing after a restart."""
+        self._last_number = max(int(self.clock() * 1_000_000), self._last_number + 1)
+        return self._last_number
+
+    def replace(
+        self, table: Table, key: bytes, old: WireRow | None, new: WireRow | None, stored: StoredRow | None
+    ) -> None:
+        """Write `stored` (the wire form of `new`), or delete; keep the secondary indexes and listeners with it."""
+        changes = [(target.id, entries(target, old), entries(target, new)) for target in self._indexes(table)]
+        if stored is not None:
+            self.storage.put(table.id, stored)
+        elif old is not None:
+            self.storage.delete(table.id, key)
+        for target, before, after in changes:
+            if before is not None and (after is None or after.key != before.key):
+                self.storage.delete(target, before.key)
+            if after is not None and after != before:
+                self.storage.put(target, after)
+        for listener in self.listeners:
+            listener(table, key, old, new)
+
+    def _indexes(self, table: Table) -> list[Table]:
+        return [self.catalog.get(index.name) for index in table.indexes]

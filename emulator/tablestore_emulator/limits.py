@@ -1,0 +1,19 @@
+"""The service's documented limits."""
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
+KEY_COLUMNS = 4
+KEY_COLUMN_BYTES = 1024
+COLUMN_BYTES = 2 * 1024 * 1024
+COLUMNS_PER_WRITE = 1024
+COLUMNS_TO_GET = 128
+ROW_BYTES = 4 * 1024 * 1024
+BATCH_GET_ROWS = 100
+BATCH_WRITE_ROWS = 200
+BATCH_WRITE_BYTES = 4 * 1024 * 1024
+RANGE_ROWS = 5000
+RANGE_BYTES = 4 * 1024 * 1024
+TABLES = 64
+DEFINED_COLUMNS = 32
+BODY_BYTES = 5 * 1024 * 1024
+CAPACITY_UNIT = 4096  # bytes
+MAX_DATE_SKEW = 15 * 60  # seconds between a request's date and the server's clock

@@ -1,0 +1,209 @@
+"""PutRow, UpdateRow, DeleteRow and BatchWriteRow."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tablestore.protobuf import table_store_pb2 as pb
+
+from .catalog import Table
+from .engine import Engine
+from .errors import OtsError, invalid
+from .filters import parse_filter
+from .keys import encode_key
+from .limits import BATCH_WRITE_BYTES, BATCH_WRITE_ROWS
+from .plainbuffer import (
+    AUTO_INCREMENT,
+    Cell,
+    WireRow,
+    decode_one,
+    encode_buffer,
+    encode_cell,
+    encode_row,
+    to_variant,
+)
+from .rows import build, capacity_units, current, put_cells, update_cells
+from .schema import PUT_MARKERS, check_columns, check_key
+from .storage import StoredRow
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a write consumed, and the row to return (empty: none)."""
+
+    read_units: int
+    write_units: int
+    row: bytes = b""
+
+    def fill(self, response: Any) -> Any:
+        response.consumed.capacity_unit.read = self.read_units
+        response.consumed.capacity_unit.write = self.write_units
+        if self.row:
+            response.row = self.row
+        return response
+
+
+class Writes:
+    """The write APIs over one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def put_row(self, request: Any) -> Any:
+        table = self._writable(request.table_name)
+        return self._put(table, request.row, request.condition, request.return_content).fill(pb.PutRowResponse())
+
+    def update_row(self, request: Any) -> Any:
+        table = self._writable(request.table_name)
+        outcome = self._update(table, request.row_change, request.condition, request.return_content)
+        return outcome.fill(pb.UpdateRowResponse())
+
+    def delete_row(self, request: Any) -> Any:
+        table = self._writable(request.table_name)
+        outcome = self._delete(table, request.primary_key, request.condition, request.return_content)
+        return outcome.fill(pb.DeleteRowResponse())
+
+    def batch_write_row(self, request: Any) -> Any:
+        """Each row on its own: one that fails leaves the others alone, as in the service."""
+        if request.HasField("transaction_id") and request.transaction_id:
+            raise invalid("TransactionID is invalid.")
+        count = sum(len(table.rows) for table in request.tables)
+        if not request.tables:
+            raise invalid("No row is specified in BatchWriteRow.")
+        for table in request.tables:
+            if not table.rows:
+                raise invalid(f"No operation is specified for table: '{table.table_name}'.")
+        if count > BATCH_WRITE_ROWS:
+            raise invalid(f"Rows count exceeds the upper limit: {BATCH_WRITE_ROWS}.")
+        if sum(len(row.row_change) for table in request.tables for row in table.rows) > BATCH_WRITE_BYTES:
+            raise invalid("The total data size of BatchWriteRow request exceeds the limit.")
+        changes = self._checked(request)
+        response = pb.BatchWriteRowResponse()
+        for table_name, items in changes:
+            answers = response.tables.add(table_name=table_name)
+            for item in items:
+                self._one_of_batch(table_name, item, answers.rows.add())
+        return response
+
+    def _checked(self, request: Any) -> list[tuple[str, list[Any]]]:
+        """What fails the whole batch, as against one row of it."""
+        for table in request.tables:
+            for item in table.rows:
+                if item.type == pb.UPDATE and not decode_one(item.row_change).cells:
+                    raise invalid("Attribute column is missing.")
+        return [(table.table_name, list(table.rows)) for table in request.tables]
+
+    def _one_of_batch(self, table_name: str, item: Any, answer: Any) -> None:
+        apply = {pb.PUT: self._put, pb.UPDATE: self._update, pb.DELETE: self._delete}[item.type]
+        try:
+            outcome = apply(self._writable(table_name), item.row_change, item.condition, item.return_content)
+        except OtsError as e:
+            answer.is_ok = False
+            answer.error.code, answer.error.message = e.code, e.message
+        else:
+            answer.is_ok = True
+            outcome.fill(answer)
+
+    def _writable(self, name: str) -> Table:
+        table = self._engine.table(name)
+        if table.base is not None:
+            raise invalid(f"Writing to the index table '{name}' is not allowed.")
+        return table
+
+    def _put(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
+        row = decode_one(data)
+        _no_delete_marker(row)
+        values = check_key(table, row.primary_key, markers=PUT_MARKERS)
+        now = self._engine.now()
+        cells = put_cells(table, row.cells, now)
+        if any(value[0] == AUTO_INCREMENT for value in values):
+            row.primary_key, values = self._numbered(row.primary_key)
+        key = encode_key(values)
+
+        def change(_: WireRow | None) -> WireRow:
+            return WireRow(row.primary_key, cells, False)
+
+        stored_size = sum(cell.size for cell in (*row.primary_key, *row.cells))
+        return self._apply(table, key, row.primary_key, change, condition, returning, stored_size)
+
+    def _update(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
+        row = decode_one(data)
+        _no_delete_marker(row)
+        key = encode_key(check_key(table, row.primary_key))
+        if not row.cells:
+            raise invalid("Attribute column is missing.")
+        check_columns(table, row.cells)
+        now = self._engine.now()
+
+        def change(old: WireRow | None) -> WireRow | None:
+            cells = update_cells(table, old.cells if old else [], row.cells, now)
+            if old is None and not cells:
+                return None  # deletions alone do not make a row
+            return WireRow(row.primary_key, cells, False)
+
+        size = sum(cell.size for cell in (*row.primary_key, *row.cells))
+        return self._apply(table, key, row.primary_key, change, condition, returning, size)
+
+    def _delete(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
+        row = decode_one(data)
+        key = encode_key(check_key(table, row.primary_key))
+        size = sum(cell.size for cell in row.primary_key)
+        return self._apply(table, key, row.primary_key, lambda _: None, condition, returning, size)
+
+    def _apply(
+        self,
+        table: Table,
+        key: bytes,
+        primary_key: list[Cell],
+        change: Callable[[WireRow | None], WireRow | None],
+        condition: Any,
+        returning: Any,
+        size: int,
+    ) -> Outcome:
+        old = current(table, self._engine.storage.get(table.id, key), self._engine.now())
+        checked = _check_condition(condition, old, primary_key)
+        new = change(old)
+        stored: StoredRow | None = None
+        if new is not None:
+            stored = build(key, primary_key, new.cells)
+        if old is not None or new is not None:
+            self._engine.replace(table, key, old, new, stored)
+        return Outcome(int(checked), capacity_units(size), _returned(returning, primary_key, new))
+
+    def _numbered(self, primary_key: list[Cell]) -> tuple[list[Cell], list[bytes]]:
+        """The key with its auto-increment column set: growing within a partition, as the service promises."""
+        number = self._engine.next_number()
+        made = [
+            cell
+            if cell.variant and cell.variant[0] != AUTO_INCREMENT
+            else Cell(cell.name, to_variant(number), None, None, encode_cell(cell.name, to_variant(number)))
+            for cell in primary_key
+        ]
+        return made, [cell.variant for cell in made if cell.variant]
+
+
+def _no_delete_marker(row: WireRow) -> None:
+    if row.delete_marker:
+        raise invalid("The row must not have a delete marker.")
+
+
+def _check_condition(condition: Any, old: WireRow | None, primary_key: list[Cell]) -> bool:
+    """Whether anything had to be read; raises OTSConditionCheckFail."""
+    expected = condition.row_existence
+    if (expected == pb.EXPECT_EXIST and old is None) or (expected == pb.EXPECT_NOT_EXIST and old is not None):
+        raise OtsError("OTSConditionCheckFail")
+    column_condition = parse_filter(condition.column_condition)
+    if column_condition is not None and not column_condition.accepts([*primary_key, *(old.cells if old else ())]):
+        raise OtsError("OTSConditionCheckFail")
+    return bool(expected != pb.IGNORE or column_condition is not None)
+
+
+def _returned(returning: Any, primary_key: list[Cell], new: WireRow | None) -> bytes:
+    keys = [cell.raw for cell in primary_key]
+    if returning.return_type == pb.RT_PK:
+        return encode_buffer([encode_row(keys)])
+    if returning.return_type == pb.RT_AFTER_MODIFY:
+        names = set(returning.return_column_names)
+        cells = [cell.raw for cell in (new.cells if new else ()) if cell.name in names]
+        return encode_buffer([encode_row(keys, cells)])
+    return b""
