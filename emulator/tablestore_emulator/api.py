@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError
+from tablestore.protobuf import search_pb2 as search_pb
 from tablestore.protobuf import table_store_pb2 as pb
 
 from .engine import Engine
 from .errors import OtsError, invalid
 from .reads import Reads
+from .search.rowstore import search_service
 from .tables import Tables
 from .writes import Writes
 
@@ -20,12 +22,18 @@ class Api:
 
     def __init__(self, engine: Engine) -> None:
         tables, reads, writes = Tables(engine), Reads(engine), Writes(engine)
+        search = search_service(engine)
+
+        def delete_table(request: Any) -> Any:
+            search.check_unsearched(request.table_name)
+            return tables.delete_table(request)
+
         self._handlers: dict[str, tuple[Any, Handler]] = {
             "ListTable": (pb.ListTableRequest, tables.list_table),
             "CreateTable": (pb.CreateTableRequest, tables.create_table),
             "DescribeTable": (pb.DescribeTableRequest, tables.describe_table),
             "UpdateTable": (pb.UpdateTableRequest, tables.update_table),
-            "DeleteTable": (pb.DeleteTableRequest, tables.delete_table),
+            "DeleteTable": (pb.DeleteTableRequest, delete_table),
             "CreateIndex": (pb.CreateIndexRequest, tables.create_index),
             "DropIndex": (pb.DropIndexRequest, tables.drop_index),
             "GetRow": (pb.GetRowRequest, reads.get_row),
@@ -35,6 +43,12 @@ class Api:
             "UpdateRow": (pb.UpdateRowRequest, writes.update_row),
             "DeleteRow": (pb.DeleteRowRequest, writes.delete_row),
             "BatchWriteRow": (pb.BatchWriteRowRequest, writes.batch_write_row),
+            "ListSearchIndex": (search_pb.ListSearchIndexRequest, search.list_search_index),
+            "CreateSearchIndex": (search_pb.CreateSearchIndexRequest, search.create_search_index),
+            "DescribeSearchIndex": (search_pb.DescribeSearchIndexRequest, search.describe_search_index),
+            "UpdateSearchIndex": (search_pb.UpdateSearchIndexRequest, search.update_search_index),
+            "DeleteSearchIndex": (search_pb.DeleteSearchIndexRequest, search.delete_search_index),
+            "Search": (search_pb.SearchRequest, search.search),
         }
 
     def handle(self, name: str, body: bytes) -> bytes:

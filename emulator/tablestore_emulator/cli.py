@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _server_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tablestore-emulator",
-        description="A local Tablestore on the real wire protocol. `tablestore-emulator dump TABLE --data DIR` prints rows.",
+        description="A local Tablestore on the real wire protocol.",
+        epilog="`tablestore-emulator dump TABLE --data DIR` prints a table's rows as JSON lines.",
     )
     add = parser.add_argument
     add("--version", action="version", version=_version())
@@ -56,9 +57,13 @@ def _server_parser() -> argparse.ArgumentParser:
     add("--table-ready-after", type=float, default=0.0, metavar="S", help="seconds until a new table is ready")
     add("--index-ready-after", type=float, default=0.0, metavar="S", help="seconds until a new search index is ready")
     add("--index-lag", type=float, default=0.0, metavar="S", help="seconds from a write until search sees it")
-    add("--index-replicas", type=int, default=1, metavar="N", help="copies of a search index that lag differently")
+    add("--replica-lags", type=_floats, default=(0.0,), metavar="S,S", help="more lag, one number per index replica")
     add("--clock-skew", type=float, default=0.0, metavar="S", help="seconds that the server's clock is ahead")
     return parser
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
 
 
 def _serve(args: argparse.Namespace) -> int:
@@ -78,7 +83,7 @@ def _serve(args: argparse.Namespace) -> int:
                 "table_ready_after": args.table_ready_after,
                 "index_ready_after": args.index_ready_after,
                 "index_lag": args.index_lag,
-                "index_replicas": args.index_replicas,
+                "replica_lags": args.replica_lags,
                 "clock_skew": args.clock_skew,
             }
         )

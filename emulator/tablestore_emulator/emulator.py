@@ -35,7 +35,7 @@ class Options:
 
 
 def run(options: Options) -> None:
-    """Serve until SIGTERM, SIGINT or (with exit_with_parent) the end of standard input. Raises StorageError, OSError."""
+    """Serve until SIGTERM, SIGINT or (exit_with_parent) the end of standard input. Raises StorageError, OSError."""
     storage = Storage(options.data)
     try:
         asyncio.run(_serve(options, storage))

@@ -81,12 +81,12 @@ class Faults:
     table_ready_after: float = 0.0  # from creation until rows can be read and written (OTSTableNotReady)
     index_ready_after: float = 0.0  # from creation of a search index until it can be searched
     index_lag: float = 0.0  # from a write until search sees it
-    index_replicas: int = 1  # copies of a search index, each with its own share of the lag
+    replica_lags: tuple[float, ...] = (0.0,)  # of each copy of a search index, on top; searches take turns over them
     clock_skew: float = 0.0  # of the server's clock
     _rng: random.Random = field(default_factory=random.Random)
 
     def __post_init__(self) -> None:
-        self._rng = random.Random(self.seed)
+        self._rng = random.Random(self.seed)  # noqa: S311 - which calls are hit is no secret
 
     def pick(self, api: str) -> Rule | None:
         """The first rule that hits this call."""
@@ -97,8 +97,10 @@ class Faults:
         return next((rule for rule in self.rules if rule.per_row and rule.hits(api, self._rng)), None)
 
     def change(self, values: dict[str, Any]) -> None:
-        """Set what `values` names. `rules` replaces all rules; a seed starts the random numbers anew. Raises InvalidFault,
-        and changes nothing then."""
+        """Set what `values` names; `rules` replaces all rules, a seed starts the random numbers anew.
+
+        Raises InvalidFault, and changes nothing then.
+        """
         unknown = sorted(values.keys() - {f.name for f in fields(self) if not f.name.startswith("_")})
         if unknown:
             raise InvalidFault(f"there is no setting {', '.join(unknown)}")
@@ -106,8 +108,10 @@ class Faults:
         try:
             if "rules" in checked:
                 checked["rules"] = [Rule.of(rule) for rule in checked["rules"]]
-            for name in checked.keys() & {"seed", "index_replicas"}:
-                checked[name] = int(checked[name])
+            if "seed" in checked:
+                checked["seed"] = int(checked["seed"])
+            if "replica_lags" in checked:
+                checked["replica_lags"] = tuple(float(lag) for lag in checked["replica_lags"]) or (0.0,)
             for name in checked.keys() & {"table_ready_after", "index_ready_after", "index_lag", "clock_skew"}:
                 checked[name] = float(checked[name])
         except (TypeError, ValueError) as e:
@@ -115,7 +119,7 @@ class Faults:
         for name, value in checked.items():
             setattr(self, name, value)
         if "seed" in checked:
-            self._rng = random.Random(self.seed)
+            self._rng = random.Random(self.seed)  # noqa: S311 - which calls are hit is no secret
 
     def describe(self) -> dict[str, Any]:
         """As JSON, with how often each rule has fired."""

@@ -1,7 +1,7 @@
 """Filters and column conditions: one language, used to hide rows from reads and to refuse writes."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from tablestore.protobuf import table_store_filter_pb2 as pb
@@ -10,6 +10,11 @@ from .errors import invalid
 from .plainbuffer import DOUBLE, INTEGER, STRING, Cell, Value, check_variant, from_variant
 
 MAX_CONDITIONS = 10
+_CASTS: dict[int, tuple[int, Callable[[str], Value]]] = {
+    pb.VT_INTEGER: (INTEGER, int),
+    pb.VT_DOUBLE: (DOUBLE, float),
+    pb.VT_STRING: (STRING, str),
+}
 
 
 class Filter(Protocol):
@@ -120,26 +125,22 @@ def compare(left: Any, right: Any, comparator: int) -> bool:
 class _TransferRule:
     """Takes a part out of a string by a regular expression and reads it as another type."""
 
-    _CASTS = {pb.VT_INTEGER: (INTEGER, int), pb.VT_DOUBLE: (DOUBLE, float), pb.VT_STRING: (STRING, str)}
-
     def __init__(self, message: Any) -> None:
         try:
             self._pattern = re.compile(message.regex)
         except re.error:
             raise invalid("Invalid regular expression in filter.") from None
-        self._cast = self._CASTS.get(message.cast_type)
-        if self._cast is None:
+        if message.cast_type not in _CASTS:
             raise invalid("Invalid cast type in filter.")
+        self._kind, self._cast = _CASTS[message.cast_type]
 
     def apply(self, value: Value) -> tuple[int, Value] | None:
         """(type, value), or None if the rule does not fit."""
-        assert self._cast is not None
         found = self._pattern.search(value) if isinstance(value, str) else None
         if found is None:
             return None
-        kind, cast = self._cast
         try:
-            return kind, cast(found[1] if self._pattern.groups else found[0])
+            return self._kind, self._cast(found[1] if self._pattern.groups else found[0])
         except ValueError:
             return None
 

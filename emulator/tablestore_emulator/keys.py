@@ -1,8 +1,8 @@
 """Primary keys as bytes whose order is Tablestore's order, so that SQLite's index is the table's key order.
 
-Each column is a tag byte and its value: integers big-endian with the sign bit flipped; strings and blobs with zero bytes
-escaped (00 -> 00 FF) and closed by 00 00, so that a prefix sorts before what it begins and columns cannot run into
-one another. INF_MIN sorts before every value, INF_MAX after.
+Each column is a tag byte and its value: integers big-endian with the sign bit flipped; strings and blobs with zero
+bytes escaped (00 -> 00 FF) and closed by 00 00, so that a prefix sorts before what it begins and columns cannot run
+into one another. INF_MIN sorts before every value, INF_MAX after.
 """
 
 import struct

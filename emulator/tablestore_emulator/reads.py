@@ -92,11 +92,10 @@ class Reads:
         view, now = View.of(request), self._engine.now()
         limit = request.limit if request.HasField("limit") else RANGE_ROWS
         rows: list[bytes] = []
-        size = scanned = 0
-        for stored in self._engine.storage.scan(table.id, low, high, backward=backward):
+        size = 0
+        for scanned, stored in enumerate(self._engine.storage.scan(table.id, low, high, backward=backward)):
             if len(rows) >= limit or scanned >= RANGE_ROWS or (scanned and size + stored.size > RANGE_BYTES):
                 return rows, size, stored
-            scanned += 1
             size += stored.size
             found = read(table, stored, view, now)
             if found is not None:

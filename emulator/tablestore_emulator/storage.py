@@ -17,7 +17,9 @@ ABOVE_ALL = b"\xff" * 2  # no key sorts after it: the tags of keys.py end at FF,
 
 _SCHEMA = """
 CREATE TABLE catalog (kind TEXT, name TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;
-CREATE TABLE rows (id INTEGER PRIMARY KEY, t INTEGER NOT NULL, k BLOB NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE rows (
+  id INTEGER PRIMARY KEY, t INTEGER NOT NULL, k BLOB NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL
+);
 CREATE UNIQUE INDEX rows_by_key ON rows (t, k);
 """
 
@@ -160,6 +162,6 @@ def check_format(db: sqlite3.Connection, path: str) -> None:
         raise StorageError(f"{path} cannot be read: {e}.") from None
     if version > FORMAT:
         raise StorageError(
-            f"{path} was written by a newer tablestore-emulator (format {version}, this one knows {FORMAT}): upgrade it, "
-            "or choose another --data."
+            f"{path} was written by a newer tablestore-emulator (format {version}, this one knows {FORMAT}): "
+            "upgrade it, or choose another --data."
         )

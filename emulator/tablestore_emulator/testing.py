@@ -40,13 +40,13 @@ class Emulator:
         command = [self._python, "-m", "tablestore_emulator", "--port", "0", "--exit-with-parent", *self._options]
         if self._data is not None:
             command += ["--data", str(self._data)]
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+        process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        self._process = process
+        line = process.stdout.readline() if process.stdout else ""
         if not line:
-            raise RuntimeError(f"the emulator ended with status {self._process.wait()}")
+            raise RuntimeError(f"the emulator ended with status {self.stop()}")
         ready = json.loads(line)
         self.endpoint, self.instance = ready["endpoint"], ready["instance"]
         self.key_id, self.secret = ready["access_key_id"], ready["access_key_secret"]
@@ -57,7 +57,8 @@ class Emulator:
     @property
     def pid(self) -> int:
         """Of the running process."""
-        assert self._process is not None
+        if self._process is None:
+            raise RuntimeError("the emulator is not running")
         return self._process.pid
 
     def stop(self) -> int:
@@ -89,7 +90,7 @@ class Emulator:
 
     def clear_faults(self) -> None:
         """Everything works again, at once."""
-        self.set_faults(rules=[], table_ready_after=0, index_ready_after=0, index_lag=0, index_replicas=1, clock_skew=0)
+        self.set_faults(rules=[], table_ready_after=0, index_ready_after=0, index_lag=0, replica_lags=[0], clock_skew=0)
 
     def faults(self) -> dict[str, Any]:
         """The faults, with how often each rule has `fired`."""

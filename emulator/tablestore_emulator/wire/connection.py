@@ -36,9 +36,15 @@ class _Incoming:
 class Connection(asyncio.Protocol):
     """Calls `serve(connection, request)` for one request at a time; the next follows after `answer`."""
 
-    def __init__(self, serve: Callable[["Connection", Request], None], connections: set["Connection"]) -> None:
+    def __init__(
+        self,
+        serve: Callable[["Connection", Request], None],
+        opened: Callable[["Connection"], None],
+        closed: Callable[["Connection"], None],
+    ) -> None:
         self._serve = serve
-        self._connections = connections
+        self._opened = opened
+        self._closed = closed
         self._parser = httptools.HttpRequestParser(self)
         self._incoming = _Incoming()
         self._waiting: deque[Request] = deque()
@@ -48,12 +54,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # a TCP transport always is one
-        self._connections.add(self)
+        self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._waiting.clear()
-        self._connections.discard(self)
+        self._closed(self)
 
     def data_received(self, data: bytes) -> None:
         try:

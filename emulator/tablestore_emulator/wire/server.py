@@ -5,11 +5,11 @@ before its commit, not even a read's, because it may have seen what another requ
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -50,6 +50,7 @@ class Server:
         self._faults = faults
         self._held: list[_Answer] = []
         self._connections: set[Connection] = set()
+        self._all_closed = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self.calls: Counter[str] = Counter()
         self._admin = Admin(auth, faults, self.calls)
@@ -57,19 +58,27 @@ class Server:
     async def start(self, host: str, port: int) -> int:
         """Listen; the port (another one for 0)."""
         loop = asyncio.get_running_loop()
-        make: Callable[[], Connection] = lambda: Connection(self._serve, self._connections)  # noqa: E731
-        self._listener = await loop.create_server(make, host, port, backlog=BACKLOG)
+        self._listener = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
         return int(self._listener.sockets[0].getsockname()[1])
+
+    def _connect(self) -> Connection:
+        return Connection(self._serve, self._connections.add, self._disconnected)
+
+    def _disconnected(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._all_closed.set()
 
     async def stop(self, grace: float = 5.0) -> None:
         """Answer what is being served (for `grace` seconds at most), then close every connection."""
+        self._all_closed.clear()
         if self._listener is not None:
             self._listener.close()
         for connection in list(self._connections):
             connection.finish()
-        deadline = asyncio.get_running_loop().time() + grace
-        while self._connections and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        if self._connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), grace)
         for connection in list(self._connections):
             connection.drop()
 
@@ -93,9 +102,7 @@ class Server:
         answer = _Answer(connection, api, request.path, None, 200, b"", rule)
         try:
             answer.caller = self._authenticate(request)
-            if rule is not None and before and rule.error:
-                raise OtsError(rule.error, rule.message)
-            answer.body = self._api.handle(api, request.body)
+            answer.body = self._body(api, request.body, rule if before else None)
         except OtsError as e:
             _fail(answer, e)
         except Exception:
@@ -109,6 +116,11 @@ class Server:
         if not self._held:
             asyncio.get_running_loop().call_soon(self._flush)
         self._held.append(answer)
+
+    def _body(self, api: str, body: bytes, rule: Rule | None) -> bytes:
+        if rule is not None and rule.error:
+            raise OtsError(rule.error, rule.message)
+        return self._api.handle(api, body)
 
     def _authenticate(self, request: Request) -> Caller:
         if request.method != "POST":
