@@ -63,14 +63,19 @@ class CatalogDefinitions:
         self._storage.save(_CATALOG, f"{table}/{index}", None)
 
 
-def listen(engine: Engine, service: SearchService) -> None:
-    """Tell `service` of every row that `engine` changes."""
+def search_service(engine: Engine) -> SearchService:
+    """The search service of `engine`, told of every row that changes and of changes taken back."""
+    service = SearchService(EngineRows(engine), CatalogDefinitions(engine), engine.faults, engine.clock)
 
-    def changed(table: Table, key: bytes, row: WireRow | None) -> None:
+    def changed(table: Table, key: bytes, old: WireRow | None, new: WireRow | None) -> None:
         if service.listens_to(table.name):
-            service.on_row_written(table.name, key, None if row is None else index_row(row, engine.now()))
+            now = engine.now()
+            before, after = (None if row is None else index_row(row, now) for row in (old, new))
+            service.on_row_written(table.name, key, before, after)
 
     engine.listeners.append(changed)
+    engine.forgetters.append(service.reload)
+    return service
 
 
 def index_row(row: WireRow, now: int) -> Row:

@@ -1,16 +1,17 @@
 """The search APIs of the emulator: one method per API, protobuf in, protobuf out."""
 
-import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from tablestore.protobuf import search_pb2 as pb
 
 from ..errors import OtsError, invalid
+from ..faults import Faults
 from ..plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
 from . import definition, limits
 from .index import Hit, SearchIndex
-from .ports import Definitions, RowStore, SearchSettings
+from .ports import Definitions, RowStore
 from .query import Request
 from .replicas import Clock, Replicas
 from .values import Key, Row
@@ -28,131 +29,118 @@ class _Index:
         self.name = name
         self.described = described
         self.content: Replicas | None = None
-        self.ready_at = 0.0
+        self.created_at: float | None = None  # on the monotonic clock; None: before this process
 
 
 class SearchService:
-    """All search indexes. Methods raise OtsError; one lock lets one caller in at a time.
+    """All search indexes. Methods raise OtsError. One thread at a time, as the whole engine.
 
-    The content of an index is built from the rows when a search first needs it, so that a start costs nothing. Only
-    with a lag or several replicas set is it built at once: later it could not be told what was visible when.
+    The content of an index is built from the rows when a search first needs it, so that a start costs nothing. While
+    the index lags, the first write builds it: later it could not be told what was visible when.
     """
 
     def __init__(
         self,
         rows: RowStore,
         definitions: Definitions,
-        settings: SearchSettings | None = None,
+        faults: Faults,
         clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
     ) -> None:
+        """`clock`: the server's, which may be wrong on purpose; `monotonic` measures lags. Both in seconds."""
         self._rows = rows
         self._definitions = definitions
-        self._settings = settings or SearchSettings()
+        self._faults = faults
         self._clock = clock
-        self._lock = threading.RLock()
+        self._monotonic = monotonic
         self._indexes: dict[tuple[str, str], _Index] = {}
         self.reload()
 
     def reload(self) -> None:
         """Read the definitions anew and forget all content: after a start, and after a rollback of the storage."""
-        with self._lock:
-            self._indexes = {
-                (table, name): _Index(table, name, parse(pb.DescribeSearchIndexResponse, blob))
-                for table, name, blob in self._definitions.load()
-            }
-            self._settle()
+        self._indexes = {
+            (table, name): _Index(table, name, parse(pb.DescribeSearchIndexResponse, blob))
+            for table, name, blob in self._definitions.load()
+        }
 
-    def configure(self, settings: SearchSettings) -> None:
-        """Take other settings. What is visible at this moment stays so; what was pending becomes visible."""
-        with self._lock:
-            self._settings = settings
-            for index in self._indexes.values():
-                index.content = None
-            self._settle()
-
-    def on_row_written(self, table: str, key: Key, row: Row | None) -> None:
-        """A row was committed; None: it is gone."""
-        with self._lock:
-            for index in self._of(table):
-                if index.content is not None:
-                    index.content.write(key, row)
+    def on_row_written(self, table: str, key: Key, old: Row | None, new: Row | None) -> None:
+        """A row has changed in the store; None: it was not there, or is gone."""
+        for index in self._of(table):
+            if index.content is None and self._lagging():
+                index.content = self._build(index, {key: old})
+            if index.content is not None:
+                index.content.write(key, new)
 
     def listens_to(self, table: str) -> bool:
-        """Whether any content of ours has to hear of this table's rows (which spares decoding them)."""
-        return any(index.content is not None for index in self._of(table))
+        """Whether on_row_written would do anything (which spares its caller decoding the rows)."""
+        return any(index.content is not None or self._lagging() for index in self._of(table))
 
-    def on_table_deleted(self, table: str) -> None:
-        with self._lock:
-            for index in self._of(table):
-                self._forget(index)
+    def check_unsearched(self, table: str) -> None:
+        """Raise OTSParameterInvalid if `table` has a search index: it has to be deleted before the table."""
+        for index in self._of(table):
+            raise invalid(f"search index [{index.name}] of table [{table}] has to be deleted before the table")
 
     # -- definitions
 
     def create_search_index(self, request: Any) -> Any:
-        with self._lock:
-            names = self._key_names(request.table_name)
-            if (request.table_name, request.index_name) in self._indexes:
-                raise OtsError("OTSObjectAlreadyExist", f"search index [{request.index_name}] already exists")
-            described = definition.complete(request, names, int(self._clock()))
-            index_spec(names, described.schema)
-            index = _Index(request.table_name, request.index_name, described)
-            index.ready_at = self._clock() + self._settings.ready_after
-            self._save(index)
-            self._settle()
+        names = self._key_names(request.table_name)
+        if (request.table_name, request.index_name) in self._indexes:
+            raise OtsError("OTSObjectAlreadyExist", f"search index [{request.index_name}] already exists")
+        described = definition.complete(request, names, int(self._clock()))
+        index = _Index(request.table_name, request.index_name, described)
+        index.created_at = self._monotonic()
+        self._save(index)
         return pb.CreateSearchIndexResponse()
 
     def list_search_index(self, request: Any) -> Any:
         """Of one table, or of all if the request names none."""
-        with self._lock:
-            if request.table_name:
-                self._key_names(request.table_name)
-            response = pb.ListSearchIndexResponse()
-            for table, name in sorted(self._indexes):
-                if not request.table_name or table == request.table_name:
-                    response.indices.add(table_name=table, index_name=name)
+        if request.table_name:
+            self._key_names(request.table_name)
+        response = pb.ListSearchIndexResponse()
+        for table, name in sorted(self._indexes):
+            if not request.table_name or table == request.table_name:
+                response.indices.add(table_name=table, index_name=name)
         return response
 
     def describe_search_index(self, request: Any) -> Any:
-        with self._lock:
-            index = self._get(request)
-            response = pb.DescribeSearchIndexResponse()
-            response.CopyFrom(index.described)
-            ready = self._ready(index)
-            synced = index.content.synced_until() if index.content else self._clock()
-            response.sync_stat.sync_phase = pb.INCR if ready else pb.FULL
-            response.sync_stat.current_sync_timestamp = int(synced * 1e9)
+        index = self._get(request)
+        response = pb.DescribeSearchIndexResponse()
+        response.CopyFrom(index.described)
+        ready = self._ready(index)
+        behind = index.content.behind() if index.content else 0.0
+        response.sync_stat.sync_phase = pb.INCR if ready else pb.FULL
+        response.sync_stat.current_sync_timestamp = int((self._clock() - behind) * 1e9)
         # index_status (8) { status (1) }: read by the Node and Java SDKs, unknown to the Python SDK's protocol file.
         response.MergeFromString(bytes([8 << 3 | 2, 2, 1 << 3, _RUNNING if ready else _PENDING]))
         return response
 
     def update_search_index(self, request: Any) -> Any:
         """Only the time to live can change."""
-        with self._lock:
-            index = self._get(request)
-            if request.HasField("time_to_live"):
-                index.described.time_to_live = request.time_to_live
-                self._save(index)
+        index = self._get(request)
+        if request.HasField("time_to_live"):
+            index.described.time_to_live = request.time_to_live
+            self._save(index)
         return pb.UpdateSearchIndexResponse()
 
     def delete_search_index(self, request: Any) -> Any:
-        with self._lock:
-            self._forget(self._get(request))
+        index = self._get(request)
+        del self._indexes[index.table, index.name]
+        self._definitions.delete(index.table, index.name)
         return pb.DeleteSearchIndexResponse()
 
     # -- search
 
     def search(self, request: Any) -> Any:
-        with self._lock:
-            index = self._get(request)
-            if not self._ready(index):
-                raise OtsError("OTSTableNotReady", f"search index [{index.name}] is not ready")
-            asked = parse(pb.SearchQuery, request.search_query)
-            wanted = search_request(asked, index.described.schema.index_sort)
-            reader = self._content(index).reader()
-            columns = Columns(request.columns_to_get, reader)
-            _check_page(wanted, columns)
-            page = reader.search(wanted)
-            rows = self._encode(index.table, page.hits, columns, reader)
+        index = self._get(request)
+        if not self._ready(index):
+            raise OtsError("OTSTableNotReady", f"search index [{index.name}] is not ready")
+        asked = parse(pb.SearchQuery, request.search_query)
+        wanted = search_request(asked, index.described.schema.index_sort)
+        reader = self._content(index).reader()
+        columns = Columns(request.columns_to_get, reader)
+        _check_page(wanted, columns)
+        page = reader.search(wanted)
+        rows = self._encode(index.table, page.hits, columns, reader)
         response = pb.SearchResponse(is_all_succeed=True)
         response.total_hits = page.total if asked.get_total_count else -1
         if page.next_token:
@@ -187,26 +175,30 @@ class SearchService:
         return [index for index in self._indexes.values() if index.table == table]
 
     def _ready(self, index: _Index) -> bool:
-        return self._clock() >= index.ready_at
+        since = index.created_at
+        return since is None or self._monotonic() >= since + self._faults.index_ready_after
 
-    def _settle(self) -> None:
-        if self._settings.lag > 0 or self._settings.replicas > 1:
-            for index in self._indexes.values():
-                self._content(index)
+    def _lagging(self) -> bool:
+        return self._faults.index_lag > 0 or any(self._faults.replica_lags)
 
     def _content(self, index: _Index) -> Replicas:
         if index.content is None:
-            spec = index_spec(self._key_names(index.table), index.described.schema)
-            index.content = Replicas(spec, self._rows.scan(index.table), self._settings, self._clock)
+            index.content = self._build(index, {})
         return index.content
+
+    def _build(self, index: _Index, instead: dict[Key, Row | None]) -> Replicas:
+        """From the rows as they are, but for those of `instead`."""
+
+        def rows() -> Iterator[tuple[Key, Row]]:
+            yield from ((key, row) for key, row in self._rows.scan(index.table) if key not in instead)
+            yield from ((key, row) for key, row in instead.items() if row is not None)
+
+        spec = index_spec(self._key_names(index.table), index.described.schema)
+        return Replicas(spec, rows(), self._faults, self._monotonic)
 
     def _save(self, index: _Index) -> None:
         self._indexes[index.table, index.name] = index
         self._definitions.save(index.table, index.name, index.described.SerializeToString())
-
-    def _forget(self, index: _Index) -> None:
-        del self._indexes[index.table, index.name]
-        self._definitions.delete(index.table, index.name)
 
 
 class Columns:
