@@ -17,6 +17,8 @@ from .scope import InvalidName, valid_name
 
 APP_NAME = "tablestore-openmemory-mcp"
 
+TOOL_NAMES = frozenset({"add_memories", "search_memories", "list_memories", "delete_all_memories"})
+
 ADD_DESCRIPTION = (
     "Remember something about the user for later conversations. Call it whenever the user states a fact, a preference, "
     "a plan or a correction, or asks you to remember something. Pass what was said, in the user's own language; facts "
@@ -88,17 +90,27 @@ class Settings(BaseModel):
     server_port: Port = 8765
 
     tablestore_instance_name: str | None = None
-    tablestore_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/]+/?$")
+    tablestore_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+/?$",
+        description="an address such as https://mine.cn-hangzhou.ots.aliyuncs.com",
+    )
     tablestore_access_key_id: str | None = None
     tablestore_access_key_secret: SecretStr | None = None
     tablestore_sts_token: SecretStr | None = None
     tablestore_vector_dimension: int = Field(1536, ge=1, le=4096)
-    tablestore_table_name: str = Field("mem0", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")
+    tablestore_table_name: str = Field(
+        "mem0",
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$",
+        description="letters, digits and _, not beginning with a digit",
+    )
     tablestore_search_memory_limit: int = Field(10, ge=1, le=1000)
     tablestore_search_memory_min_score: float = Field(0.0, ge=0, le=1)
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = Field(None, pattern=r"^https?://\S+$")
+    openai_base_url: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="an address that begins with https://"
+    )
     llm_model: str = "qwen-plus"
     embedder_model: str = "text-embedding-v4"
     mem0_fact_extraction_prompt: str | None = None
@@ -115,12 +127,19 @@ class Settings(BaseModel):
     store: Literal["auto", "embedded", "tablestore"] = "auto"
     data_dir: Path = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
     mcp_auth: Literal["auto", "token", "jwt", "anonymous"] = "auto"  # see server/auth
-    mcp_public_url: str | None = Field(None, pattern=r"^https?://[^\s/]+/?$")  # behind a proxy; implies tokens
+    mcp_public_url: str | None = Field(  # behind a proxy; implies tokens
+        None,
+        pattern=r"^https?://[^\s/]+/?$",
+        description="an address without a path, such as https://memory.example.com",
+    )
     mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()  # web pages that may call us
     fc_function_name: str | None = None  # set by Function Compute: no one is local there
     memory_pipeline: Literal["reconcile", "verbatim"] | None = None  # unset: verbatim without a key, else reconcile
     max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
+    max_memories: int = Field(50_000, ge=1)  # per scope
+    max_deletions_per_add: int = Field(5, ge=0)  # that the LLM may ask for in one call
+    max_memories_per_scope: int = Field(50_000, ge=1)
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
@@ -144,7 +163,8 @@ class Settings(BaseModel):
         try:
             return cls(**values)
         except ValidationError as e:
-            raise ConfigurationError([_sentence(error) for error in e.errors(include_input=False)]) from None
+            lines = [line for error in e.errors(include_input=False) for line in _sentence(error).splitlines()]
+            raise ConfigurationError(lines) from None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -176,6 +196,10 @@ class Settings(BaseModel):
 
     def _disagreeing(self) -> list[str]:
         wrong = []
+        if unknown := sorted(set(self.tool_black_list) - TOOL_NAMES):
+            wrong.append(
+                f"TOOL_BLACK_LIST names no tool with {unknown[0]!r}: there are {', '.join(sorted(TOOL_NAMES))}."
+            )
         if self.cloud and not self.openai_api_key and self.memory_pipeline is None:
             wrong.append(
                 "OPENAI_API_KEY is not set: memories in Tablestore are extracted by an LLM; set OPENAI_API_KEY and "
@@ -205,5 +229,8 @@ def _given(group: Mapping[str, Any]) -> list[str]:
 def _sentence(error: Any) -> str:
     if not error["loc"]:  # from a validator of the whole: already sentences
         return str(error["msg"]).removeprefix("Value error, ")
+    field = str(error["loc"][0])
+    if error["type"] == "string_pattern_mismatch":
+        return f"{field.upper()} cannot be used: write {Settings.model_fields[field].description}."
     what = str(error["msg"]).removeprefix("Value error, ")
-    return f"{str(error['loc'][0]).upper()} cannot be used: {what[0].lower()}{what[1:]}."
+    return f"{field.upper()} cannot be used: {what[0].lower()}{what[1:].rstrip('.')}."
