@@ -53,3 +53,20 @@ lock:
 
 clean:
 	rm -rf $(VENV) $(VENV)-lock dist build out .mypy_cache .ruff_cache .pytest_cache
+
+# Function Compute: see docs/function-compute.md
+.PHONY: package template test-fc bench-cold-start
+
+package: $(VENV)/.installed
+	$(BIN)/python scripts/package.py
+
+template: $(VENV)/.installed
+	$(BIN)/python scripts/template.py
+
+# Builds the package (needs pip's index) and runs the real `s` command line (needs npm's); FC3_SCHEMA may name a copy of
+# src/schema.json of github.com/devsapp/fc3 to validate against as well.
+test-fc: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not real" tests/fc
+
+bench-cold-start: $(VENV)/.installed-dev package
+	$(BIN)/python benchmarks/cold_start.py
