@@ -1,1 +1,6 @@
-"""Tablestore: every call of its SDK lives in this package. It knows scopes and commits; nothing of MCP or Mem0."""
+"""Tablestore: tables, memories, history, sessions, credentials. All calls of its SDK are made here."""
+
+import logging
+
+# The SDK (6.4.8) warns at import, on stderr, that it has no C++ codec for this interpreter.
+logging.getLogger("tablestore").setLevel(logging.ERROR)

@@ -1,0 +1,162 @@
+"""The commit protocol (docs/architecture.md): one conditional write of the head decides; the rows follow."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ..errors import LimitExceeded, StoreError, StoreUnavailable
+from ..scope import Scope
+from .cache import SnapshotCache
+from .failures import OutcomeUnknown
+from .gateway import PATIENCE, Gateway
+from .heads import Head, Heads
+from .loader import Loader
+from .model import Change, Conflict
+from .redo import Redo
+from .rows import ScopeRows, committed_rows
+from .snapshot import ScopeSnapshot
+from .sweep import Step, Sweeper
+
+_LATE_SECONDS = 5.0  # after that long somebody else may have finished this commit, and gone on
+_FINISH_SECONDS = 5.0  # granted to the rows of a commit that is decided, whatever the caller's deadline
+_SWEEP_SECONDS = 40.0  # a delete-all tidies that long (clients wait 60); what is left then is the next writer's
+_log = logging.getLogger(__name__)
+
+
+class Committer:
+    """Writes one scope."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        scope: Scope,
+        heads: Heads,
+        rows: ScopeRows,
+        loader: Loader,
+        sweeper: Sweeper,
+        cache: SnapshotCache,
+        *,
+        max_memories: int,
+        step: Step,
+    ) -> None:
+        self._gateway = gateway
+        self._scope = scope
+        self._heads = heads
+        self._rows = rows
+        self._loader = loader
+        self._sweeper = sweeper
+        self._cache = cache
+        self._max_memories = max_memories
+        self._step = step
+
+    def commit(self, changes: Sequence[Change], base: ScopeSnapshot, deadline: float | None) -> ScopeSnapshot:
+        """See ScopeStore.commit."""
+        deadline = time.monotonic() + PATIENCE if deadline is None else deadline
+        count = self._count_after(changes, base)
+        if base.standing.redo:
+            self._apply(base.standing.redo, deadline)
+            self._step("rolled forward")
+        redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
+        began = time.time()
+        self._step("committing")
+        if not self._decided(lambda: self._heads.commit(redo, count, deadline=deadline), redo.rev, redo.tx, deadline):
+            latest = self._loader.newest(deadline)
+            if base.standing.redo:
+                self._sweeper.take_back(base.standing.redo, latest.epoch, deadline)
+            raise Conflict(latest, latest.changed_since(base))
+        self._step("committed")
+        head = Head(redo.rev, redo.epoch, count, redo.tx, redo.at, base.standing.sweep, redo)
+        snapshot = base.after(committed_rows(redo, base.rows), head)
+        self._cache.put(snapshot)
+        return self._finish(snapshot, redo, began, max(deadline, time.monotonic() + _FINISH_SECONDS))
+
+    def delete_all(self, deadline: float | None) -> int:
+        """See ScopeStore.delete_all."""
+        deadline = time.monotonic() + PATIENCE if deadline is None else deadline
+        while True:
+            head = self._heads.read(deadline=deadline)
+            if head.seq == 0:
+                return 0
+            after = Head(head.seq + 1, head.epoch + 1, 0, secrets.token_hex(8), _now(head.at), sweep=head.epoch + 1)
+            self._step("committing")
+            if self._decided(partial(self._heads.empty, after, deadline=deadline), after.seq, after.tx, deadline):
+                break
+        self._step("committed")
+        empty = self._cache.put(ScopeSnapshot.empty(self._scope, after))
+        self._tidy(empty, max(deadline, time.monotonic() + _SWEEP_SECONDS))
+        return head.count
+
+    def _decided(self, write: Callable[[], bool], seq: int, tx: str, deadline: float) -> bool:
+        """Whether `write` made commit `seq`. What became of an unanswered one is read from the ring."""
+        doubt: OutcomeUnknown | None = None
+        while True:
+            try:
+                if write():
+                    return True
+                if doubt is None:
+                    return False
+            except OutcomeUnknown as unknown:
+                self._step("unanswered")
+                doubt = unknown
+            # A refusal after a doubt may be the second arrival of a write that went through.
+            head = self._heads.read_ring(seq - 1, seq, deadline=deadline)
+            if head.seq >= seq:
+                slot = head.slots.get(seq)
+                if slot is None:
+                    raise StoreUnavailable("The scope moved on so far that a commit's outcome cannot be told.")
+                return slot.tx == tx
+            if time.monotonic() >= deadline:
+                raise doubt
+
+    def _finish(self, snapshot: ScopeSnapshot, redo: Redo, began: float, deadline: float) -> ScopeSnapshot:
+        """Write the rows. The commit stands whether this works or not: the redo record is durable."""
+        try:
+            if time.time() - began > _LATE_SECONDS and self._heads.read(deadline=deadline).tx != redo.tx:
+                self._step("superseded")
+                return snapshot
+            self._apply(redo, deadline)
+            self._step("applied")
+            if not self._heads.clear(redo.tx, deadline=deadline):
+                self._sweeper.take_back(redo, self._heads.read(deadline=deadline).epoch, deadline)
+            self._step("cleared")
+        except StoreError:
+            _log.warning("A commit stands but its rows are not all written; the next writer of the scope finishes it.")
+            return snapshot
+        snapshot = self._cache.put(snapshot.without_redo())
+        return self._tidy(snapshot, time.monotonic() + _FINISH_SECONDS)
+
+    def _apply(self, redo: Redo, deadline: float) -> None:
+        self._step("applying")
+        self._gateway.write_many(list(self._rows.writes(redo)), deadline=deadline)
+
+    def _tidy(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
+        try:
+            return self._cache.put(self._sweeper.tidied(snapshot, deadline))
+        except StoreError:
+            _log.warning("Rows that are no longer visible could not be removed; the next writer of the scope goes on.")
+            return snapshot
+
+    def _count_after(self, changes: Sequence[Change], base: ScopeSnapshot) -> int:
+        ids = [change.id for change in changes]
+        if len(set(ids)) < len(ids):
+            raise ValueError("a commit names each memory once")
+        for change in changes:
+            if (change.id in base.memories) == (change.event == "ADD"):
+                raise ValueError(f"{change.event} of a memory that {'is' if change.event == 'ADD' else 'is not'} there")
+            if (change.new is None) != (change.event == "DELETE") or (change.new and change.new.id != change.id):
+                raise ValueError(f"{change.event} with the wrong `new`")
+        grown = sum((c.event == "ADD") - (c.event == "DELETE") for c in changes)
+        count = len(base.memories) + grown
+        if grown > 0 and count > self._max_memories:
+            raise LimitExceeded(
+                f"This memory is full ({len(base.memories)} memories): delete some first.",
+                setting="MAX_MEMORIES_PER_SCOPE",
+            )
+        return count
+
+
+def _now(earliest: int) -> int:
+    """Milliseconds since the epoch, never behind `earliest`, whatever the clocks of other machines say."""
+    return max(time.time_ns() // 1_000_000, earliest)

@@ -1,0 +1,74 @@
+"""The store bound to one scope (see store.model.ScopeStore)."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from ..scope import Scope
+from .cache import SnapshotCache
+from .commit import Committer
+from .gateway import Gateway
+from .heads import Heads
+from .loader import Loader
+from .model import Change, HistoryEntry, Snapshot
+from .rows import ScopeRows, committed_history, read_history
+from .snapshot import ScopeSnapshot
+from .sweep import Step, Sweeper
+from .tables import Tables
+
+
+class TablestoreScope:
+    """Cheap to make: it holds no state of its own but the scope."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        tables: Tables,
+        cache: SnapshotCache,
+        scope: Scope,
+        *,
+        vector_limit: int,
+        max_memories: int,
+        step: Step,
+    ) -> None:
+        self._gateway = gateway
+        self._tables = tables
+        self._scope = scope
+        self._rows = ScopeRows(tables, scope)
+        self._heads = Heads(gateway, tables.heads, scope)
+        self._loader = Loader(gateway, self._heads, self._rows, scope, cache, vector_limit)
+        sweeper = Sweeper(gateway, self._heads, self._rows, step)
+        self._committer = Committer(
+            gateway, scope, self._heads, self._rows, self._loader, sweeper, cache, max_memories=max_memories, step=step
+        )
+
+    @property
+    def scope(self) -> Scope:
+        return self._scope
+
+    def snapshot(self) -> Snapshot:
+        """See ScopeStore.snapshot."""
+        self._tables.ensure()
+        return self._loader.newest()
+
+    def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> Snapshot:
+        """See ScopeStore.commit. ValueError for changes that do not fit `base`."""
+        if base.scope != self._scope:
+            raise ValueError("the base is another scope's")
+        if not changes:
+            return base
+        self._tables.ensure(deadline)
+        return self._committer.commit(changes, cast(ScopeSnapshot, base), deadline)
+
+    def delete_all(self) -> int:
+        """See ScopeStore.delete_all."""
+        self._tables.ensure()
+        return self._committer.delete_all(None)
+
+    def history(self, memory_id: str) -> Sequence[HistoryEntry]:
+        """See ScopeStore.history."""
+        self._tables.ensure()
+        head = self._heads.read()
+        entries = {entry.rev: entry for entry in committed_history(head.redo, memory_id)}
+        for page in self._gateway.pages(self._rows.history_of(memory_id)):
+            entries.update((entry.rev, entry) for epoch, entry in map(read_history, page) if epoch == head.epoch)
+        return [entries[rev] for rev in sorted(entries)]

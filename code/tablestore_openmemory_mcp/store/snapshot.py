@@ -1,0 +1,152 @@
+"""A scope at one commit, immutable; and how the next one is made of it without reading everything again."""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..scope import Scope
+from .heads import Head
+from .model import Memory
+from .redo import Redo
+from .rows import MemoryRow
+from .vectors import UnitVectors, normalised
+
+_ROW_BYTES = 900  # what Python needs around one memory's text and vector
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A deleted memory's row."""
+
+    rev: int
+    at: int  # ms
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a writer must know beside the memories themselves."""
+
+    tx: str = ""  # the last commit's random name
+    at: int = 0  # ms; its time
+    redo: Redo | None = None  # to be rolled forward before the next commit
+    sweep: int | None = None  # rows of epochs older than this are still there
+    strays: bool = False  # so is a row of an older epoch that nobody announced
+    tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
+
+
+class ScopeSnapshot:
+    """See store.model.Snapshot. `with_vectors` False (a large scope): memories come without their vectors."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        seq: int,
+        epoch: int,
+        rows: Mapping[str, MemoryRow],
+        standing: Standing,
+        *,
+        with_vectors: bool,
+        before: "ScopeSnapshot | None" = None,
+    ) -> None:
+        """`rows`: living memories, oldest first. `before`: one whose matrices may be reused."""
+        self.scope = scope
+        self.seq = seq
+        self.epoch = epoch
+        self.rows = rows
+        self.standing = standing
+        self.with_vectors = with_vectors
+        self.memories: Mapping[str, Memory] = MappingProxyType(
+            {row.id: row.memory for row in rows.values() if row.memory}
+        )
+        self._lock = threading.Lock()
+        self._built: dict[str, UnitVectors] = {}
+        # Not `before` itself: a chain of snapshots that nobody searches would keep all of them alive.
+        self._seeds = before.unit_vectors() if before else {}
+        self._by_hash: dict[str, Memory] | None = None
+        self._bytes: int | None = None
+
+    def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
+        """(ids, L2-normalised n x d float32, read-only) of the memories that `model` embedded; d is 0 without any."""
+        with self._lock:
+            if model not in self._built:
+                self._built[model] = normalised(self.memories.values(), model, self._seeds.pop(model, None))
+            built = self._built[model]
+            return built.ids, built.matrix
+
+    def unit_vectors(self) -> dict[str, UnitVectors]:
+        """What was computed so far, by model, to start from."""
+        with self._lock:
+            return {**self._seeds, **self._built}
+
+    def by_text_hash(self, digest: str) -> Memory | None:
+        """The oldest memory whose text has this hash."""
+        with self._lock:
+            if self._by_hash is None:
+                self._by_hash = {row.digest: row.memory for row in reversed([*self.rows.values()]) if row.memory}
+            return self._by_hash.get(digest)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, roughly: texts, vectors, and a matrix of them."""
+        if self._bytes is None:
+            self._bytes = sum(
+                _ROW_BYTES + 2 * len(m.text) + (0 if m.vector is None else 2 * m.vector.nbytes)
+                for m in self.memories.values()
+            )
+        return self._bytes
+
+    def after(self, rows: Iterable[MemoryRow], head: Head) -> "ScopeSnapshot":
+        """This scope at `head`, given the rows that were touched since, all of the same epoch."""
+        alive = dict(self.rows)
+        dead = dict(self.standing.tombstones)
+        in_order = True
+        for row in rows:
+            if row.memory is None:
+                alive.pop(row.id, None)
+                dead[row.id] = Tombstone(row.rev, row.written_at)
+            else:
+                in_order &= row.id in alive or not alive or _age(row) >= _age(next(reversed(alive.values())))
+                alive[row.id] = row
+        if not in_order:
+            alive = sorted_rows(alive.values())
+        standing = Standing(head.tx, head.at, head.redo, head.sweep, self.standing.strays, dead)
+        return ScopeSnapshot(
+            self.scope, head.seq, head.epoch, alive, standing, with_vectors=self.with_vectors, before=self
+        )
+
+    @classmethod
+    def empty(cls, scope: Scope, head: Head) -> "ScopeSnapshot":
+        """A scope right after it was emptied, or before anything was written."""
+        standing = Standing(head.tx, head.at, head.redo, head.sweep)
+        return cls(scope, head.seq, head.epoch, {}, standing, with_vectors=True)
+
+    def changed_since(self, base: "ScopeSnapshot") -> frozenset[str] | None:
+        """Ids touched after `base`; None if the scope was emptied in between."""
+        if base.epoch != self.epoch:
+            return None
+        alive = (row.id for row in self.rows.values() if row.rev > base.seq)
+        dead = (id_ for id_, tombstone in self.standing.tombstones.items() if tombstone.rev > base.seq)
+        return frozenset((*alive, *dead))
+
+    def without_redo(self) -> "ScopeSnapshot":
+        """The same after its last commit was written out."""
+        return self.standing_as(replace(self.standing, redo=None))
+
+    def standing_as(self, standing: Standing) -> "ScopeSnapshot":
+        """The same memories, with news about the rest."""
+        return ScopeSnapshot(
+            self.scope, self.seq, self.epoch, self.rows, standing, with_vectors=self.with_vectors, before=self
+        )
+
+
+def sorted_rows(rows: Iterable[MemoryRow]) -> dict[str, MemoryRow]:
+    """Living rows by id, oldest first."""
+    return {row.id: row for row in sorted((r for r in rows if r.memory), key=_age)}
+
+
+def _age(row: MemoryRow) -> tuple[int, str]:
+    return (row.memory.created_at if row.memory else 0, row.id)

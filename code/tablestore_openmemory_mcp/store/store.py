@@ -1,0 +1,84 @@
+"""The store's door. `TablestoreStore.open` is cheap; the first call that needs the network connects."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from ..scope import Scope
+from ..settings import Settings
+from .connection import CloudConnector, Connector, Credentials
+from .embedded import EmbeddedConnector
+from .model import ScopeStore
+
+if TYPE_CHECKING:
+    from .sessions import SessionRows
+    from .sweep import Step
+    from .world import World
+
+SNAPSHOT_BYTES = 128 * 1024 * 1024
+
+
+class TablestoreStore:
+    """All scopes of one deployment. Any thread may use it; one per process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        connector: Connector,
+        *,
+        step: Step | None = None,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
+    ) -> None:
+        """`step`: called with a name between the steps of a write; for tests that stop a writer there."""
+        self._settings = settings
+        self._connector = connector
+        self._step = step or (lambda name: None)
+        self._snapshot_bytes = snapshot_bytes
+        self._lock = threading.Lock()
+        self._world: World | None = None
+
+    @classmethod
+    def open(cls, settings: Settings) -> TablestoreStore:
+        """The store that `settings` name. Neither connects nor imports the SDK."""
+        return cls(settings, CloudConnector(settings) if settings.cloud else EmbeddedConnector(settings.data_dir))
+
+    def scope(self, scope: Scope) -> ScopeStore:
+        """The store bound to `scope`."""
+        return self._built().scope(scope)
+
+    @property
+    def sessions(self) -> SessionRows:
+        """Rows that belong to no scope: the relay's inboxes, named secrets."""
+        return self._built().sessions
+
+    def ensure_tables(self, deadline: float | None = None) -> None:
+        """Create what is missing now, instead of at first use. `deadline`: time.monotonic()."""
+        self._built().tables.ensure(deadline)
+
+    def ping(self, deadline: float | None = None) -> None:
+        """One row read. Raises a StoreError that says what is wrong."""
+        world = self._built()
+        world.tables.ensure(deadline)
+        world.tables.check(deadline)
+
+    def use_credentials(self, access_key_id: str, access_key_secret: str, sts_token: str | None = None) -> None:
+        """From the next request on; sockets and calls under way are not disturbed."""
+        credentials = Credentials(access_key_id, access_key_secret, sts_token)
+        self._connector.use_credentials(credentials)
+        if self._world:
+            self._world.gateway.use_credentials(credentials)
+
+    def close(self) -> None:
+        """Let go of connections, and of the embedded store if this process runs it. It may be used again."""
+        if self._world:
+            self._world.gateway.close()
+        self._connector.close()
+
+    def _built(self) -> World:
+        with self._lock:
+            if self._world is None:
+                from .world import World  # brings the SDK: 0.4 s, 50 MB
+
+                self._world = World(self._settings, self._connector, self._step, self._snapshot_bytes)
+            return self._world

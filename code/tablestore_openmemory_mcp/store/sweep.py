@@ -1,0 +1,68 @@
+"""Removing rows that nobody can see any more: of emptied scopes, and tombstones of long ago."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from .gateway import Gateway
+from .heads import Heads
+from .redo import Redo
+from .requests import MAX_WRITE_ROWS, Delete, Guard, Range, StoredRow
+from .rows import ScopeRows
+from .snapshot import ScopeSnapshot
+
+Step = Callable[[str], None]  # called between the steps of a write; tests pause or kill the process there
+
+TOMBSTONE_SECONDS = 24 * 3600  # longer than any writer could sleep with a request on its way
+
+
+class Sweeper:
+    """Tidies one scope, on the time of whoever just wrote to it."""
+
+    def __init__(self, gateway: Gateway, heads: Heads, rows: ScopeRows, step: Step) -> None:
+        self._gateway = gateway
+        self._heads = heads
+        self._rows = rows
+        self._step = step
+
+    def tidied(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
+        """`snapshot` after what is due was done. Without anything due: no request."""
+        standing = snapshot.standing
+        if standing.sweep is not None or standing.strays:
+            self._older_than(snapshot.epoch, deadline)
+            self._step("swept")
+            if standing.sweep is not None:
+                self._heads.swept(standing.sweep, deadline=deadline)
+            standing = replace(standing, sweep=None, strays=False)
+        before = (time.time() - TOMBSTONE_SECONDS) * 1000
+        old = {id_: t for id_, t in list(standing.tombstones.items()) if t.at < before}
+        if old:
+            some = dict(list(old.items())[:MAX_WRITE_ROWS])
+            self._gateway.write_many(
+                [
+                    Delete(self._rows.tables.memories, self._rows.memory_key(id_), Guard("present", "rev", "=", t.rev))
+                    for id_, t in some.items()
+                ],
+                deadline=deadline,
+            )
+            standing = replace(standing, tombstones={k: t for k, t in standing.tombstones.items() if k not in some})
+        return snapshot if standing is snapshot.standing else snapshot.standing_as(standing)
+
+    def take_back(self, redo: Redo, epoch: int, deadline: float) -> None:
+        """Whoever wrote rows of `redo` and then finds the scope emptied to `epoch` removes them."""
+        if redo.epoch == epoch:
+            return
+        older = Guard("present", "epoch", "<", epoch)
+        self._gateway.write_many([Delete(w.table, w.key, older) for w in self._rows.writes(redo)], deadline=deadline)
+
+    def _older_than(self, epoch: int, deadline: float) -> None:
+        # History first: as long as a memory row is left, a cold load can tell that something is.
+        for range_ in (self._rows.all_history(("epoch",)), self._rows.all_memories(("epoch",))):
+            for page in self._gateway.pages(range_, deadline=deadline):
+                self._gateway.write_many(list(_deletions(range_, page, epoch)), deadline=deadline)
+                self._step("sweeping")
+
+
+def _deletions(range_: Range, page: Iterable[StoredRow], epoch: int) -> Iterable[Delete]:
+    older = Guard("present", "epoch", "<", epoch)
+    return (Delete(range_.table, row.key, older) for row in page if row.cells["epoch"] < epoch)

@@ -1,0 +1,34 @@
+"""What the store is made of, put together at first need; importing this imports the SDK."""
+
+from ..scope import Scope
+from ..settings import Settings
+from .cache import SnapshotCache
+from .connection import Connector
+from .gateway import Gateway
+from .scope_store import TablestoreScope
+from .sessions import SessionRows
+from .sweep import Step
+from .tables import Tables
+
+
+class World:
+    """The objects of one process that all scopes share."""
+
+    def __init__(self, settings: Settings, connector: Connector, step: Step, snapshot_bytes: int) -> None:
+        self.gateway = Gateway(connector)
+        self.tables = Tables(self.gateway, settings.tablestore_table_name)
+        self.sessions = SessionRows(self.gateway, self.tables)
+        self._cache = SnapshotCache(snapshot_bytes)
+        self._settings = settings
+        self._step = step
+
+    def scope(self, scope: Scope) -> TablestoreScope:
+        return TablestoreScope(
+            self.gateway,
+            self.tables,
+            self._cache,
+            scope,
+            vector_limit=self._settings.exact_search_limit,
+            max_memories=self._settings.max_memories_per_scope,
+            step=self._step,
+        )
