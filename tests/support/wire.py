@@ -2,9 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Self
 
+import anyio
 import httpx
 
 ACCEPT = {"accept": "application/json, text/event-stream"}
@@ -19,6 +20,13 @@ def text_of(message: dict[str, Any]) -> str:
     """The one text block of a tools/call answer."""
     (block,) = message["result"]["content"]
     return str(block["text"])
+
+
+async def until(check: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+    """Wait for `check` to become true; TimeoutError if it does not."""
+    with anyio.fail_after(seconds):
+        while not await check():  # noqa: ASYNC110 - what is waited for is in another process or thread
+            await anyio.sleep(0.02)
 
 
 class RawSse:

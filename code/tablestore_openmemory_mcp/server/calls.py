@@ -127,7 +127,7 @@ class Calls:
                         self._settings.max_result_size,
                     )
                     pool = self._adds if spec.slow else self._reads
-                    text, record.queued = await pool.run(partial(self._work, spec, request), shielded=spec.writes)
+                    text, record.queued = await pool.run(partial(self._work, spec, request))
             except ServiceError as e:
                 record.outcome = type(e).__name__
                 return _failed(str(e))

@@ -42,7 +42,7 @@ class Health:
 
     async def _reachable(self) -> bool:
         try:
-            await anyio.to_thread.run_sync(self._ping, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(self._ping)
         except ServiceError as e:
             logger.warning("not ready: %s", e)
             return False

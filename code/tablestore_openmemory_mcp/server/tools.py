@@ -70,7 +70,6 @@ class ToolSpec:
     arguments: tuple[Argument, ...]
     run: Callable[[Memory, Request], str]
     slow: bool  # waits for an LLM: has its own pool
-    writes: bool  # must be waited for, once begun
 
     def tool(self, settings: Settings) -> Tool:
         """As tools/list shows it."""
@@ -142,7 +141,6 @@ TOOLS = (
         (Argument("text", "What was said, in the user's own language."),),
         _add,
         slow=True,
-        writes=True,
     ),
     ToolSpec(
         "search_memories",
@@ -151,7 +149,6 @@ TOOLS = (
         (Argument("query", "What to look for, in the user's own language."),),
         _search,
         slow=False,
-        writes=False,
     ),
     ToolSpec(
         "list_memories",
@@ -160,7 +157,6 @@ TOOLS = (
         (Argument("cursor", "Only to go on with a list that was cut short: the cursor of its last element.", False),),
         _list,
         slow=False,
-        writes=False,
     ),
     ToolSpec(
         "delete_all_memories",
@@ -169,7 +165,6 @@ TOOLS = (
         (),
         _delete_all,
         slow=False,
-        writes=True,
     ),
 )
 

@@ -22,12 +22,12 @@ class Workers:
         self._limiter = anyio.CapacityLimiter(size)
         self._queue = queue
 
-    async def run(self, work: Callable[[], T], *, shielded: bool) -> tuple[T, float]:
+    async def run(self, work: Callable[[], T]) -> tuple[T, float]:
         """`work()` on a thread: its result, and how many seconds it waited for one.
 
-        A cancelled caller stops waiting for a thread. Once started, `shielded` work (a write) is waited for whatever
-        happens to the caller: a client that hangs up must not leave the server unaware of what it stored. Other work
-        is abandoned: its thread ends by itself, its result is dropped.
+        A cancelled caller stops waiting for a thread, but once started the work is waited for, whatever happens to the
+        caller. A write must not go on unknown to a server that shuts down; and a search that was abandoned would keep
+        its thread while giving back its place, so that hanging up could start any number of threads.
         """
         if self._limiter.statistics().tasks_waiting >= self._queue:
             raise Busy("Too many calls wait for this server; nothing was done. Call again in a moment.")
@@ -37,4 +37,4 @@ class Workers:
             waited = time.monotonic() - asked
             return work(), waited
 
-        return await anyio.to_thread.run_sync(timed, limiter=self._limiter, abandon_on_cancel=not shielded)
+        return await anyio.to_thread.run_sync(timed, limiter=self._limiter)
