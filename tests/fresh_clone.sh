@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# A stranger's machine: a clone of the last commit in an empty folder, an empty home, an environment of PATH and HOME.
+# `make run` must set itself up and answer an MCP client, and what it was told must outlive `kill -9`.
+set -euo pipefail
+set -m  # a process group per background job: make, and the server that it started
+source=$(cd "$(dirname "$0")/.." && pwd)
+place=$(mktemp -d)
+group=
+
+cleanup() {
+  if [ -n "$group" ]; then kill -TERM -- "-$group" 2>/dev/null || true; wait "$group" 2>/dev/null || true; fi
+  rm -rf "$place"
+}
+trap cleanup EXIT
+
+git clone --quiet "$source" "$place/clone"
+mkdir "$place/home"
+cd "$place/clone"
+
+# Starts `make run` on a free port; sets `group`, and `url` once it listens. The first start also installs.
+start() {
+  local log=$1 seconds=$2
+  env -i PATH="$PATH" HOME="$place/home" SERVER_PORT=0 make run >"$log" 2>&1 &
+  group=$!
+  for ((i = 0; i < seconds * 2; i++)); do
+    url=$(sed -n 's|^listening  *http://[^:]*:\([0-9]*\)$|http://127.0.0.1:\1/mcp/fresh/sse/clone|p' "$log")
+    [ -n "$url" ] && return
+    kill -0 "$group" 2>/dev/null || break
+    sleep 0.5
+  done
+  echo "make run did not start:" >&2
+  cat "$log" >&2
+  exit 1
+}
+
+client() { env -i PATH="$PATH" HOME="$place/home" PYTHONPATH=tests .venv/bin/python -m support.smoke "$url" "$@"; }
+
+start "$place/first.log" 600
+client remember "常量全部大写，单词之间用下划线隔开"
+kill -KILL -- "-$group"
+wait "$group" 2>/dev/null || true
+start "$place/second.log" 60
+client recall "常量怎么写" "常量全部大写，单词之间用下划线隔开"
+
+env -i PATH="$PATH" HOME="$place/home" PYTEST_ADDOPTS=tests/stories/test_keyless.py make unit
+echo "fresh clone: make run set itself up, and remembered over kill -9; the tests set themselves up and passed."

@@ -1,0 +1,99 @@
+"""No account, no key: the first run of a stranger. Words are kept as they were said, and survive everything."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.clients import over_sse, over_stdio
+from support.processes import Server, alive, wait_until
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as running:
+        yield running
+
+
+def test_the_first_start_says_what_a_person_needs(server: Server, tmp_path: Path) -> None:
+    assert server.port
+    for said in (str(tmp_path / "data"), "no OPENAI_API_KEY", '"type": "sse"', '"type": "stdio"', '"autoApprove"'):
+        assert said in server.log
+
+
+def test_what_was_remembered_survives_kill_9(server: Server, tmp_path: Path) -> None:
+    with over_sse(server.url("cline", "ann")) as client:
+        client.add("常量全部采用大写字母加下划线进行命名")
+        client.add("Lives in Berlin, on the third floor")
+    server.kill()
+    with Server(tmp_path) as again, over_sse(again.url("cline", "ann")) as client:
+        assert client.texts() == ["Lives in Berlin, on the third floor", "常量全部采用大写字母加下划线进行命名"]
+        assert client.search("常量怎么命名")[0]["memory"] == "常量全部采用大写字母加下划线进行命名"
+        assert client.search("berlin floor")[0]["memory"] == "Lives in Berlin, on the third floor"
+
+
+def test_code_preference_word_for_word(server: Server) -> None:
+    """The first story as far as the keyless mode promises it: kept, recalled, not corrected."""
+    with over_sse(server.url("cline", "dev")) as client:
+        for text in ("变量采用小驼峰命名", "常量全部采用大写字母加下划线进行命名", "函数名以动词开头"):
+            assert [r["event"] for r in client.add(text)["results"]] == ["ADD"]
+    with over_sse(server.url("cline", "dev")) as client:
+        best = client.search("常量怎么命名？")[0]
+        assert best["memory"] == "常量全部采用大写字母加下划线进行命名"
+        assert "score" not in best
+        repeated = client.add("变量采用小驼峰命名")
+        assert repeated["results"] == []
+        assert repeated["message"]
+        assert len(client.memories()) == 3
+
+
+def test_travel_planner_word_for_word(tmp_path: Path) -> None:
+    """The second story: told through one process, recalled through another, Chinese throughout."""
+    who = {"MCP_STDIO_CLIENT_NAME": "travel", "MCP_STDIO_USER_ID": "小李"}
+    with over_stdio(tmp_path, **who) as cline:
+        cline.add("我喜欢吃辣的东西，现在住在上海，爱看科幻电影")
+    with Server(tmp_path) as server, over_sse(server.url("travel", "小李")) as cherry:
+        assert cherry.search("这个人住在哪里")[0]["memory"] == "我喜欢吃辣的东西，现在住在上海，爱看科幻电影"
+        assert cherry.search("科幻电影")[0]["user_id"] == "小李"
+
+
+def test_a_search_without_a_match_answers_with_the_newest_and_says_so(server: Server) -> None:
+    with over_sse(server.url("cline", "ann")) as client:
+        client.add("Drinks tea")
+        client.add("养了一只猫")
+        hits = client.search("zzz")
+        assert [hit["memory"] for hit in hits] == ["养了一只猫", "Drinks tea"]
+        assert all(hit["note"] for hit in hits)
+
+
+def test_two_editors_share_one_data_directory_and_one_takes_over(tmp_path: Path) -> None:
+    """Two editors that each start a stdio child: both see one memory, also after the one that serves it was killed."""
+    first_pid, second_pid = tmp_path / "first.pid", tmp_path / "second.pid"
+    with over_stdio(tmp_path, pid_file=second_pid) as second:
+        with over_stdio(tmp_path, pid_file=first_pid) as first:
+            first.add("Told to the first")
+            second.add("Told to the second")
+            assert sorted(first.texts()) == sorted(second.texts()) == ["Told to the first", "Told to the second"]
+        wait_until(lambda: not alive(int(first_pid.read_text())), 30)
+        assert sorted(second.texts()) == ["Told to the first", "Told to the second"]
+
+
+def test_taking_over_from_a_process_that_was_killed(server: Server, tmp_path: Path) -> None:
+    with over_sse(server.url("c", "u")) as told:
+        told.add("Told before the crash")
+        with over_stdio(tmp_path, MCP_STDIO_CLIENT_NAME="c", MCP_STDIO_USER_ID="u") as other:
+            assert other.texts() == ["Told before the crash"]
+            server.kill()
+            assert other.texts() == ["Told before the crash"]
+            other.add("Told after the crash")
+            assert other.texts() == ["Told after the crash", "Told before the crash"]
+
+
+def test_delete_all_means_all_of_this_scope(server: Server) -> None:
+    with over_sse(server.url("cline", "ann")) as ann, over_sse(server.url("cline", "bob")) as bob:
+        ann.add("One")
+        ann.add("Two")
+        bob.add("Three")
+        assert ann.delete_all()["deleted"] == 2
+        assert ann.memories() == []
+        assert bob.texts() == ["Three"]
