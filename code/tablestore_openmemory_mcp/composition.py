@@ -35,7 +35,7 @@ class Composition:
             if self._memory is None:
                 from .memory.service import MemoryService
 
-                self._memory = MemoryService.open(self.settings, self.store())
+                self._memory = MemoryService.from_settings(self.settings, self.store())
             return self._memory
 
     def ping(self) -> None:
@@ -45,6 +45,8 @@ class Composition:
     def close(self) -> None:
         """Let go of connections, and of the emulator if this process started it."""
         with self._lock:
+            if self._memory is not None:
+                self._memory.close()
             if self._store is not None:
                 self._store.close()
 
