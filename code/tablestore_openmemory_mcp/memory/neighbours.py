@@ -1,0 +1,49 @@
+"""The old memories that a new fact may be about."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store.model import Memory, Snapshot
+from .scope_index import ScopeIndex, cosines
+from .tokens import containment
+
+MOST = 5  # per fact, as in Mem0
+NEAR_COSINE = 0.40  # benchmarks/nearness.py: what recalls 99 % of the contradicting pairs, over both languages
+NEAR_SHARE = 0.5  # of a fact's terms in a memory: what two ways to say a thing share when no vector can tell
+_LEXICAL = 10  # best word matches looked at per fact
+_LONGEST = 4_000  # characters; a longer memory is not shown to a model, which would rewrite it shortened
+
+
+def nearest(
+    snapshot: Snapshot,
+    index: ScopeIndex,
+    facts: Sequence[str],
+    vectors: NDArray[np.float32] | None,
+    model: str | None,
+    living: Sequence[Memory],
+) -> list[list[Memory]]:
+    """For each fact at most MOST of the `living` memories that are near enough to matter, nearest first."""
+    candidates = [m for m in living if len(m.text) <= _LONGEST]
+    ids = [m.id for m in candidates]
+    if not candidates:
+        return [[] for _ in facts]
+    if vectors is None or model is None:
+        dense = np.full((len(facts), len(ids)), np.nan)
+    else:
+        dense = cosines(snapshot, vectors, model, ids)
+    return [
+        _near(fact, row, index.bm25(snapshot, fact, ids), candidates) for fact, row in zip(facts, dense, strict=True)
+    ]
+
+
+def _near(
+    fact: str, dense: NDArray[np.float64], lexical: NDArray[np.float64], candidates: Sequence[Memory]
+) -> list[Memory]:
+    nearness = {int(i): float(dense[i]) for i in np.flatnonzero(dense >= NEAR_COSINE)}
+    for i in np.argsort(-lexical, kind="stable")[:_LEXICAL].tolist():
+        share = containment(fact, candidates[i].text) if lexical[i] > 0 else 0.0
+        if share >= NEAR_SHARE:
+            nearness[i] = max(share - 0.2, nearness.get(i, 0.0))  # words in common say less than a cosine
+    return [candidates[i] for i in sorted(nearness, key=lambda i: (-nearness[i], i))[:MOST]]

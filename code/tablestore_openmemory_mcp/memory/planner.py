@@ -1,0 +1,166 @@
+"""What facts change in a scope: compared with what is there, decided by the LLM where it matters, staged as a unit.
+
+Called again when another writer was first: the LLM is asked again only if what the facts are related to has changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Busy, LimitExceeded
+from ..store.model import Memory, Snapshot
+from .asking import ask
+from .embedder import Embedder
+from .job import Job
+from .llm import ChatModel
+from .neighbours import nearest
+from .parsing import Decision, decisions_in
+from .prompts import Prompts
+from .reconcile import Fact, Operation, Settled, settle
+from .scope_index import ScopeIndex
+from .text import likeness_key
+from .unit import Unit, is_living
+
+_MOST_ASKED = 3  # one decision, and two more after conflicts
+_MOST_SHOWN = 40  # memories in one prompt
+_LONGEST_SHOWN = 24_000  # characters of them together
+
+
+class Planner:
+    """Makes the unit of one add. For one thread; `withheld` counts deletions beyond the bound, after `unit`."""
+
+    def __init__(
+        self,
+        facts: Sequence[str],
+        job: Job,
+        index: ScopeIndex,
+        embedder: Embedder | None,
+        decider: "Decider | None",
+        max_memories: int,
+        replaces: str | None = None,
+    ) -> None:
+        """Without a `decider` every new fact is added. `replaces`: a memory whose text the facts came from."""
+        self._job = job
+        self._index = index
+        self._embedder = embedder
+        self._decider = decider
+        self._max_memories = max_memories
+        self._replaces = replaces
+        self._texts = list({likeness_key(f): f for f in reversed(facts)}.values())[::-1]
+        self._vectors = embedder.embed(self._texts, deadline=job.deadline) if embedder else None
+        self._settled: Settled | None = None
+        self._planned: frozenset[str] = frozenset()
+        self._related: dict[str, int] = {}
+
+    @property
+    def withheld(self) -> int:
+        return self._settled.withheld if self._settled else 0
+
+    def unit(self, base: Snapshot) -> Unit:
+        """The changes on top of `base`; none if everything is known. Raises LimitExceeded, Busy or a ModelError."""
+        unit = Unit(base, actor=self._job.actor)
+        if self._replaces and unit.get(self._replaces) is None:
+            return unit  # another instance was first
+        living = [m for m in base.memories.values() if is_living(m, unit.now) and m.id != self._replaces]
+        known = self._index.alike(base, living)
+        facts = self._facts(base, known, living)
+        related = {m.id: m.rev for fact in facts for m in fact.near}
+        new = frozenset(f.text for f in facts)
+        if self._settled is None or not new <= self._planned or related != self._related:
+            self._settled = self._embedded(self._decide(facts))
+            self._planned, self._related = new, related
+        for operation in self._settled.operations:
+            self._stage(unit, operation, known)
+        if self._replaces:
+            unit.delete(self._replaces, reason="reconciled")
+        if len(base.memories) + sum(c.event == "ADD" for c in unit.changes) > self._max_memories:
+            raise LimitExceeded(
+                f"This memory holds {len(base.memories):,} entries, the most that it may; delete some first",
+                setting="MAX_MEMORIES",
+            )
+        return unit
+
+    def _facts(self, base: Snapshot, known: dict[str, Memory], living: Sequence[Memory]) -> list[Fact]:
+        new = [i for i, text in enumerate(self._texts) if likeness_key(text) not in known]
+        texts = [self._texts[i] for i in new]
+        vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
+        model = self._embedder.model if self._embedder else None
+        near: Sequence[Sequence[Memory]] = [()] * len(texts)
+        if self._decider:
+            near = nearest(base, self._index, texts, vectors, model, living)
+        return [Fact(text, None if vectors is None else vectors[n], near[n]) for n, text in enumerate(texts)]
+
+    def _decide(self, facts: Sequence[Fact]) -> Settled:
+        if self._decider is None:
+            return Settled([Operation("ADD", f.text, vector=f.vector) for f in facts])
+        return self._decider.decide(facts, self._job)
+
+    def _embedded(self, settled: Settled) -> Settled:
+        """With a vector for each text that the model has written anew."""
+        texts = list({o.text: None for o in settled.operations if o.text and o.vector is None})
+        if not texts or self._embedder is None:
+            return settled
+        vectors = dict(zip(texts, self._embedder.embed(texts, deadline=self._job.deadline), strict=True))
+        operations = [o if o.vector is not None else replace(o, vector=vectors.get(o.text)) for o in settled.operations]
+        return replace(settled, operations=operations)
+
+    def _stage(self, unit: Unit, operation: Operation, known: dict[str, Memory]) -> None:
+        model = self._embedder.model if self._embedder and operation.vector is not None else None
+        target = unit.get(operation.memory_id) if operation.memory_id else None
+        twin = known.get(likeness_key(operation.text)) if operation.text else None
+        if operation.event == "DELETE":
+            if target:
+                unit.delete(target.id, reason=operation.reason)
+        elif target and twin and twin.id != target.id:
+            unit.delete(target.id, reason=f"says the same as {twin.id}")
+        elif target:
+            unit.update(target.id, operation.text, operation.vector, model, reason=operation.reason)
+        elif not twin:
+            job = self._job
+            known[likeness_key(operation.text)] = unit.add(
+                operation.text,
+                operation.vector,
+                model,
+                metadata=job.metadata,
+                expires_at=job.expires_at,
+                reason=operation.reason,
+            )
+
+
+class Decider:
+    """Asks the LLM about one add, at most _MOST_ASKED times."""
+
+    def __init__(self, chat: ChatModel, prompts: Prompts, max_deletions: int) -> None:
+        self._chat = chat
+        self._prompts = prompts
+        self._max_deletions = max_deletions
+        self._asked = 0
+
+    def decide(self, facts: Sequence[Fact], job: Job) -> Settled:
+        """What is to be done about `facts`; the LLM is not asked when nothing is near. Raises Busy or a ModelError."""
+        shown = _shown(facts)
+        if not shown:
+            return settle(facts, {}, (), self._max_deletions)
+        if self._asked == _MOST_ASKED:
+            raise Busy("Others kept changing what this is about; nothing was stored")
+        self._asked += 1
+        job.progress(f"comparing with {len(shown)} memories")
+        contested = [f.text for f in facts if f.near]
+        messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, contested)
+        decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline).value
+        return settle(facts, shown, decisions, self._max_deletions)
+
+
+def _shown(facts: Sequence[Fact]) -> dict[str, Memory]:
+    """The memories to show, under small numbers for ids: the nearest of every fact first, within the bounds."""
+    most = max((len(f.near) for f in facts), default=0)
+    ranked = [f.near[rank] for rank in range(most) for f in facts if rank < len(f.near)]
+    chosen: dict[str, Memory] = {}
+    size = 0
+    for memory in ranked:
+        if memory.id not in chosen and len(chosen) < _MOST_SHOWN and size + len(memory.text) <= _LONGEST_SHOWN:
+            chosen[memory.id] = memory
+            size += len(memory.text)
+    return {str(n): memory for n, memory in enumerate(chosen.values())}

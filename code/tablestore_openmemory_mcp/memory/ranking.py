@@ -1,0 +1,98 @@
+"""Which memories answer a query: dense and lexical candidates together, in one order.
+
+The rule is measured in `benchmarks/retrieval.py`: the z-scored cosine plus 0.8 c times the z-scored BM25, over all
+memories of the scope. c, between 0 and 1, is how far the best lexical hit stands out from the tenth: a query whose
+words occur everywhere says little by them.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..store.model import Memory
+from .tokens import tokens
+
+Scores = NDArray[np.float64]
+
+LEXICAL_WEIGHT = 0.8
+_K1, _B = 1.2, 0.75  # BM25's usual constants
+_MOSTLY_DEAD = 0.5  # share of slots of gone memories above which the index is built anew
+
+
+class LexicalIndex:
+    """An inverted index of one scope that follows its snapshots. Not thread-safe: the owner locks.
+
+    Every version of a memory gets a slot; a changed or deleted one leaves its slot dead.
+    """
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._slots: dict[str, int] = {}
+        self._indexed: list[Memory] = []
+        self._lengths: list[int] = []
+        self._alive: list[bool] = []
+        self._postings: dict[str, list[tuple[int, int]]] = {}  # term: (slot, how often)
+
+    def follow(self, memories: Mapping[str, Memory]) -> None:
+        """Make the index that of `memories`."""
+        gone = [i for i, slot in self._slots.items() if memories.get(i) is not self._indexed[slot]]
+        for memory_id in gone:
+            self._alive[self._slots.pop(memory_id)] = False
+        if len(self._indexed) > 64 and len(self._slots) < _MOSTLY_DEAD * len(self._indexed):
+            self._clear()
+        for memory_id, memory in memories.items():
+            if memory_id not in self._slots:
+                self._insert(memory)
+
+    def _insert(self, memory: Memory) -> None:
+        slot = len(self._indexed)
+        terms = Counter(tokens(memory.text))
+        self._slots[memory.id] = slot
+        self._indexed.append(memory)
+        self._lengths.append(sum(terms.values()))
+        self._alive.append(True)
+        for term, n in terms.items():
+            self._postings.setdefault(term, []).append((slot, n))
+
+    def scores(self, query: str, ids: Sequence[str]) -> Scores:
+        """BM25 of `query` for each of `ids`; 0 where no term matches."""
+        total = np.zeros(len(self._indexed))
+        alive = np.array(self._alive, bool)
+        lengths = np.array(self._lengths, np.float64)
+        living = int(alive.sum())
+        norm = _K1 * (1 - _B + _B * lengths / max(1.0, lengths[alive].mean() if living else 1.0))
+        for term in set(tokens(query)):
+            if term in self._postings:
+                posting = np.array(self._postings[term], np.int64)
+                slots, often = posting[:, 0], posting[:, 1].astype(np.float64)
+                having = int(alive[slots].sum())
+                idf = math.log(1 + (living - having + 0.5) / (having + 0.5))
+                total[slots] += idf * often * (_K1 + 1) / (often + norm[slots])
+        return total[[self._slots[i] for i in ids]] if len(ids) else np.zeros(0)
+
+
+def order(dense: Scores, lexical: Scores) -> NDArray[np.int64]:
+    """Indices, best first. `dense` may hold NaN (no vector): such a memory competes by its words alone."""
+    combined = _z(dense) + LEXICAL_WEIGHT * _standing_out(lexical) * _z(lexical)
+    return np.argsort(-combined, kind="stable")
+
+
+def _standing_out(lexical: Scores) -> float:
+    best = lexical.max(initial=0.0)
+    if best <= 0:
+        return 0.0
+    tenth = np.sort(lexical)[-10] if len(lexical) >= 10 else 0.0
+    return float((best - tenth) / best)
+
+
+def _z(scores: Scores) -> Scores:
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return np.zeros(len(scores))
+    spread = float(known.std()) or 1.0
+    return np.asarray(np.nan_to_num((scores - known.mean()) / spread, nan=0.0))

@@ -1,0 +1,100 @@
+"""Search one scope: the query's vector and the scope's head at the same time, then one order over everything."""
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError, StoreError
+from ..store.model import Conflict, Memory, ScopeStore, Snapshot
+from .embedder import Embedder
+from .model import Hit
+from .ranking import order
+from .scope_index import ScopeIndex, cosines
+from .unit import Unit, is_living, now_ms
+
+logger = logging.getLogger(__name__)
+
+REEMBEDDED_PER_CALL = 50  # memories without a vector of the present model that one search brings up to date
+
+
+class Recall:
+    """`pool` reads the store while the calling thread waits for the embedder."""
+
+    def __init__(self, embedder: Embedder | None, pool: Executor, min_score: float) -> None:
+        self._embedder = embedder
+        self._pool = pool
+        self._min_score = min_score
+
+    def search(self, store: ScopeStore, index: ScopeIndex, query: str, limit: int, deadline: float) -> list[Hit]:
+        """At most `limit` memories, best first. Raises a ModelError or a StoreError."""
+        if self._embedder is None:
+            snapshot = store.snapshot()
+            return _by_words(snapshot, index, query, limit, _living(snapshot))
+        reading = self._pool.submit(store.snapshot)
+        try:
+            vector = self._embedder.embed([query], deadline=deadline)[0]
+        finally:
+            snapshot = reading.result()
+        snapshot = reembedded(store, snapshot, self._embedder, deadline)
+        return self._by_both(snapshot, index, query, vector, limit)
+
+    def _by_both(
+        self, snapshot: Snapshot, index: ScopeIndex, query: str, vector: NDArray[np.float32], limit: int
+    ) -> list[Hit]:
+        assert self._embedder is not None  # noqa: S101 - for the type checker
+        memories = _living(snapshot)
+        ids = [m.id for m in memories]
+        dense = cosines(snapshot, vector[None, :], self._embedder.model, ids)[0]
+        lexical = index.bm25(snapshot, query, ids)
+        hits = []
+        for i in order(dense, lexical).tolist():
+            if np.isnan(dense[i]):
+                if lexical[i] > 0:
+                    hits.append(Hit(memories[i]))
+                continue
+            score = float(np.clip((1 + dense[i]) / 2, 0, 1))
+            if score >= self._min_score:
+                hits.append(Hit(memories[i], score))
+            if len(hits) == limit:
+                break
+        return hits[:limit]
+
+
+def reembedded(store: ScopeStore, snapshot: Snapshot, embedder: Embedder, deadline: float) -> Snapshot:
+    """`snapshot`, after a bounded step towards vectors of the present model for all; unchanged if that fails.
+
+    Memories lack them after a time without a key, an LLM outage, or a change of EMBEDDER_MODEL.
+    """
+    stale = [m for m in snapshot.memories.values() if m.vector_model != embedder.model and is_living(m, now_ms())]
+    if not stale:
+        return snapshot
+    chosen = stale[-REEMBEDDED_PER_CALL:]  # the newest matter most
+    try:
+        vectors = embedder.embed([m.text for m in chosen], deadline=min(deadline, time.monotonic() + 5))
+        unit = Unit(snapshot)
+        for memory, vector in zip(chosen, vectors, strict=True):
+            unit.touch(replace(memory, vector=vector, vector_model=embedder.model))
+        return store.commit(unit.changes, base=snapshot, deadline=deadline)
+    except Conflict as conflict:
+        return conflict.latest
+    except (ModelError, StoreError) as e:
+        logger.warning("%d memories keep no vector of %s for now: %s", len(stale), embedder.model, e)
+        return snapshot
+
+
+def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int, memories: Sequence[Memory]) -> list[Hit]:
+    """Without an embedder: what shares words with the query; if nothing does, the newest, marked as such."""
+    scores = index.bm25(snapshot, query, [m.id for m in memories])
+    found = [memories[i] for i in np.argsort(-scores, kind="stable").tolist() if scores[i] > 0]
+    return [Hit(m) for m in found[:limit]] or [Hit(m, note="newest") for m in memories[:limit]]
+
+
+def _living(snapshot: Snapshot) -> list[Memory]:
+    """Newest first, so that of equal hits the newer wins."""
+    now = now_ms()
+    return sorted((m for m in snapshot.memories.values() if is_living(m, now)), key=lambda m: (-m.updated_at, m.id))

@@ -1,0 +1,119 @@
+"""One unit of work: what an add does to a scope, collected first and committed at once."""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..store.model import Change, Memory, Snapshot, Vector
+from .model import Outcome
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def is_living(memory: Memory, now: int) -> bool:
+    """Whether `memory` has not expired at `now` (ms since the epoch)."""
+    return memory.expires_at is None or memory.expires_at > now
+
+
+def random_id() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(slots=True)
+class Unit:
+    """Changes on top of `base`, at most one per memory. `actor`: which client asked, for the history."""
+
+    base: Snapshot
+    actor: str | None = None
+    now: int = field(default_factory=now_ms)
+    _changes: dict[str, Change] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        return list(self._changes.values())
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """What the caller is told: every change but a TOUCH."""
+        return [
+            Outcome(c.id, c.new.text if c.new else c.old_text or "", c.event, c.old_text if c.new else None)
+            for c in self._changes.values()
+            if c.event != "TOUCH"
+        ]
+
+    def get(self, memory_id: str) -> Memory | None:
+        """The memory as it will be after the commit; None if it does not exist in this scope, or expired."""
+        if memory_id in self._changes:
+            return self._changes[memory_id].new
+        memory = self.base.memories.get(memory_id)
+        return memory if memory and is_living(memory, self.now) else None
+
+    def add(
+        self,
+        text: str,
+        vector: Vector | None,
+        model: str | None,
+        *,
+        memory_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_at: int | None = None,
+        reason: str | None = None,
+    ) -> Memory:
+        """A new memory under a random id, or under `memory_id` if that is free."""
+        new = Memory(
+            memory_id or random_id(), text, self.now, self.now, dict(metadata or {}), vector, model, expires_at
+        )
+        if new.id in self.base.memories:
+            raise ValueError(f"memory {new.id} exists")
+        self._put(Change("ADD", new.id, new, reason=reason, actor=self.actor))
+        return new
+
+    def update(
+        self,
+        memory_id: str,
+        text: str,
+        vector: Vector | None,
+        model: str | None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> Memory:
+        """The memory with another text, in place; `metadata` replaces its own if given. KeyError if there is none."""
+        old = self._known(memory_id)
+        new = replace(
+            old,
+            text=text,
+            vector=vector,
+            vector_model=model,
+            updated_at=max(self.now, old.updated_at),
+            metadata=old.metadata if metadata is None else dict(metadata),
+        )
+        self._put(Change("UPDATE", memory_id, new, old_text=old.text, reason=reason, actor=self.actor))
+        return new
+
+    def touch(self, new: Memory) -> None:
+        """Rewrite the row of a memory whose text stays (a vector, an expiry). KeyError if there is none."""
+        self._known(new.id)
+        self._put(Change("TOUCH", new.id, new, actor=self.actor))
+
+    def delete(self, memory_id: str, *, reason: str | None = None) -> Memory:
+        """KeyError if there is no such memory."""
+        old = self._known(memory_id)
+        self._put(Change("DELETE", memory_id, None, old_text=old.text, reason=reason, actor=self.actor))
+        return old
+
+    def _known(self, memory_id: str) -> Memory:
+        memory = self.get(memory_id)
+        if memory is None:
+            raise KeyError(memory_id)
+        return memory
+
+    def _put(self, change: Change) -> None:
+        if change.id in self._changes and self._changes[change.id].event != "TOUCH":
+            raise ValueError(f"memory {change.id} already changed in this unit")
+        self._changes[change.id] = change
