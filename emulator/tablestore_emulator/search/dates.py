@@ -19,10 +19,10 @@ _SYMBOLS = {
     "HH": r"(?P<hour>\d{2})",
     "mm": r"(?P<minute>\d{2})",
     "ss": r"(?P<second>\d{2})",
-    "SSS": r"(?P<millis>\d{3})",
     "X": r"(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)",
 }
 _SYMBOLS |= {"uuuu": _SYMBOLS["yyyy"], "Z": _SYMBOLS["X"], "XXX": _SYMBOLS["X"], "XX": _SYMBOLS["X"]}
+_SYMBOLS |= {"S" * digits: rf"(?P<fraction>\d{{{digits}}})" for digits in range(1, 10)}
 _PIECES = re.compile(r"'(?P<quoted>[^']*)'|(?P<symbol>([A-Za-z])\3*)|(?P<other>.)", re.DOTALL)
 _EPOCH_UNITS = {"epoch_second": 1000, "epoch_millis": 1}
 
@@ -62,7 +62,8 @@ def _parse(value: Value, pattern: str) -> int | None:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=_zone(part.get("zone")))
     except ValueError:
         return None
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1000 + int(part.get("millis") or 0)
+    millis = int(f"{part.get('fraction') or '0':0<3.3}")
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1000 + millis
 
 
 def _zone(text: str | None) -> timezone:
