@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError
 from tablestore.protobuf import search_pb2 as search_pb
 from tablestore.protobuf import table_store_pb2 as pb
 
+from .batches import Batches
 from .engine import Engine
 from .errors import OtsError, invalid
 from .reads import Reads
@@ -22,6 +23,7 @@ class Api:
 
     def __init__(self, engine: Engine) -> None:
         tables, reads, writes = Tables(engine), Reads(engine), Writes(engine)
+        batches = Batches(engine, reads, writes)
         search = search_service(engine)
 
         def delete_table(request: Any) -> Any:
@@ -37,12 +39,12 @@ class Api:
             "CreateIndex": (pb.CreateIndexRequest, tables.create_index),
             "DropIndex": (pb.DropIndexRequest, tables.drop_index),
             "GetRow": (pb.GetRowRequest, reads.get_row),
-            "BatchGetRow": (pb.BatchGetRowRequest, reads.batch_get_row),
+            "BatchGetRow": (pb.BatchGetRowRequest, batches.batch_get_row),
             "GetRange": (pb.GetRangeRequest, reads.get_range),
             "PutRow": (pb.PutRowRequest, writes.put_row),
             "UpdateRow": (pb.UpdateRowRequest, writes.update_row),
             "DeleteRow": (pb.DeleteRowRequest, writes.delete_row),
-            "BatchWriteRow": (pb.BatchWriteRowRequest, writes.batch_write_row),
+            "BatchWriteRow": (pb.BatchWriteRowRequest, batches.batch_write_row),
             "ListSearchIndex": (search_pb.ListSearchIndexRequest, search.list_search_index),
             "CreateSearchIndex": (search_pb.CreateSearchIndexRequest, search.create_search_index),
             "DescribeSearchIndex": (search_pb.DescribeSearchIndexRequest, search.describe_search_index),
@@ -62,5 +64,7 @@ class Api:
             request.ParseFromString(body)
         except DecodeError:
             raise invalid("Failed to parse the request: invalid protocol buffer.") from None
+        if getattr(request, "transaction_id", ""):  # StartLocalTransaction is not offered, so nobody can hold one
+            raise invalid("TransactionID is invalid.")
         answer = handler(request)
         return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())

@@ -8,7 +8,7 @@ from .catalog import Catalog, Table
 from .errors import OtsError
 from .faults import Faults
 from .indexes import entries
-from .plainbuffer import WireRow
+from .plainbuffer import WireRow, decode_row
 from .storage import Storage, StoredRow
 
 RowListener = Callable[[Table, bytes, WireRow | None, WireRow | None], None]
@@ -55,22 +55,22 @@ class Engine:
         self._last_number = max(int(self.clock() * 1_000_000), self._last_number + 1)
         return self._last_number
 
-    def replace(
-        self, table: Table, key: bytes, old: WireRow | None, new: WireRow | None, stored: StoredRow | None
-    ) -> None:
-        """Write `stored` (the wire form of `new`), or delete; keep the secondary indexes and listeners with it."""
+    def replace(self, table: Table, key: bytes, before: StoredRow | None, after: StoredRow | None) -> None:
+        """Put `after` where `before` was, or delete; keep the secondary indexes and listeners with it."""
+        old = decode_row(before.data)[0] if before else None
+        new = decode_row(after.data)[0] if after else None
         changes = [(target.id, entries(target, old), entries(target, new)) for target in self._indexes(table)]
-        if stored is not None:
-            self.storage.put(table.id, stored)
-        elif old is not None:
-            self.storage.delete(table.id, key)
-        for target, before, after in changes:
-            if before is not None and (after is None or after.key != before.key):
-                self.storage.delete(target, before.key)
-            if after is not None and after != before:
-                self.storage.put(target, after)
+        self._store(table.id, before, after)
+        for target, entry_before, entry_after in changes:
+            self._store(target, entry_before, entry_after)
         for listener in self.listeners:
             listener(table, key, old, new)
+
+    def _store(self, table_id: int, before: StoredRow | None, after: StoredRow | None) -> None:
+        if before is not None and (after is None or after.key != before.key):
+            self.storage.delete(table_id, before.key)
+        if after is not None and after != before:
+            self.storage.put(table_id, after)
 
     def _indexes(self, table: Table) -> list[Table]:
         return [self.catalog.get(index.name) for index in table.indexes]

@@ -145,10 +145,12 @@ def encode_buffer(rows: Iterable[bytes]) -> bytes:
 
 def decode_one(data: bytes) -> WireRow:
     """The single row of a buffer. Raises OTSParameterInvalid on anything else."""
-    rows = decode_buffer(data)
-    if len(rows) != 1:
-        raise invalid(f"Expect one row in PlainBuffer, but there are {len(rows)}.")
-    return rows[0]
+    if data[:4] != HEADER:
+        raise invalid("Invalid header of PlainBuffer.")
+    row, end = decode_row(data, 4)
+    if data[end:].strip(b"\x00"):  # zeros: the Node.js SDK (5.6.5) reserves a byte too many for INF_MIN and INF_MAX
+        raise invalid("Expect one row in PlainBuffer, but there is more.")
+    return row
 
 
 def decode_buffer(data: bytes) -> list[WireRow]:

@@ -1,4 +1,4 @@
-"""GetRow, BatchGetRow and GetRange."""
+"""GetRow and GetRange."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from tablestore.protobuf import table_store_pb2 as pb
 
 from .catalog import Table
 from .engine import Engine
-from .errors import OtsError, invalid
+from .errors import invalid
 from .keys import encode_key
-from .limits import BATCH_GET_ROWS, RANGE_BYTES, RANGE_ROWS
+from .limits import RANGE_BYTES, RANGE_ROWS
 from .plainbuffer import WireRow, decode_one, decode_row, encode_buffer, encode_row
 from .rows import View, capacity_units, read
 from .schema import RANGE_MARKERS, check_key
@@ -23,38 +23,12 @@ class Reads:
 
     def get_row(self, request: Any) -> Any:
         table = self._engine.table(request.table_name)
-        row, units = self._one(table, request.primary_key, View.of(request))
+        row, units = self.one(table, request.primary_key, View.of(request))
         response = pb.GetRowResponse(row=row)
         response.consumed.capacity_unit.read, response.consumed.capacity_unit.write = units, 0
         return response
 
-    def batch_get_row(self, request: Any) -> Any:
-        """Each row on its own: one that fails leaves the others alone."""
-        if not request.tables:
-            raise invalid("No row specified in the request of BatchGetRow.")
-        count = sum(len(table.primary_key) for table in request.tables)
-        if count > BATCH_GET_ROWS:
-            raise invalid(f"Rows count exceeds the upper limit: {BATCH_GET_ROWS}.")
-        response = pb.BatchGetRowResponse()
-        for wanted in request.tables:
-            view = View.of(wanted)
-            answers = response.tables.add(table_name=wanted.table_name)
-            for key in wanted.primary_key:
-                self._one_of_batch(wanted.table_name, key, view, answers.rows.add())
-        return response
-
-    def _one_of_batch(self, table_name: str, key: bytes, view: View, answer: Any) -> None:
-        try:
-            row, units = self._one(self._engine.table(table_name), key, view)
-        except OtsError as e:
-            answer.is_ok = False
-            answer.error.code, answer.error.message = e.code, e.message
-        else:
-            answer.is_ok = True
-            answer.row = row
-            answer.consumed.capacity_unit.read, answer.consumed.capacity_unit.write = units, 0
-
-    def _one(self, table: Table, key: bytes, view: View) -> tuple[bytes, int]:
+    def one(self, table: Table, key: bytes, view: View) -> tuple[bytes, int]:
         """A buffer with the row, or empty; and the read units."""
         values = check_key(table, decode_one(key).primary_key)
         stored = self._engine.storage.get(table.id, encode_key(values))

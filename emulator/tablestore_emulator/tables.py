@@ -106,6 +106,10 @@ class Tables:
             table.read_capacity = request.reserved_throughput.capacity_unit.read
             table.write_capacity = request.reserved_throughput.capacity_unit.write
         self._engine.catalog.save(table)
+        for index in table.indexes:
+            target = self._engine.catalog.get(index.name)
+            target.time_to_live = table.time_to_live
+            self._engine.catalog.save(target)
         response = pb.UpdateTableResponse()
         _describe_throughput(table, response.reserved_throughput_details)
         _describe_options(table, response.table_options)

@@ -1,4 +1,4 @@
-"""PutRow, UpdateRow, DeleteRow and BatchWriteRow."""
+"""PutRow, UpdateRow and DeleteRow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from .engine import Engine
 from .errors import OtsError, invalid
 from .filters import parse_filter
 from .keys import encode_key
-from .limits import BATCH_WRITE_BYTES, BATCH_WRITE_ROWS
 from .plainbuffer import (
     AUTO_INCREMENT,
     Cell,
@@ -24,7 +23,6 @@ from .plainbuffer import (
 )
 from .rows import build, capacity_units, current, put_cells, update_cells
 from .schema import PUT_MARKERS, check_columns, check_key
-from .storage import StoredRow
 
 
 @dataclass(slots=True)
@@ -50,67 +48,20 @@ class Writes:
         self._engine = engine
 
     def put_row(self, request: Any) -> Any:
-        table = self._writable(request.table_name)
-        return self._put(table, request.row, request.condition, request.return_content).fill(pb.PutRowResponse())
+        table = self._engine.table(request.table_name)
+        return self.put(table, request.row, request.condition, request.return_content).fill(pb.PutRowResponse())
 
     def update_row(self, request: Any) -> Any:
-        table = self._writable(request.table_name)
-        outcome = self._update(table, request.row_change, request.condition, request.return_content)
+        table = self._engine.table(request.table_name)
+        outcome = self.update(table, request.row_change, request.condition, request.return_content)
         return outcome.fill(pb.UpdateRowResponse())
 
     def delete_row(self, request: Any) -> Any:
-        table = self._writable(request.table_name)
-        outcome = self._delete(table, request.primary_key, request.condition, request.return_content)
+        table = self._engine.table(request.table_name)
+        outcome = self.delete(table, request.primary_key, request.condition, request.return_content)
         return outcome.fill(pb.DeleteRowResponse())
 
-    def batch_write_row(self, request: Any) -> Any:
-        """Each row on its own: one that fails leaves the others alone, as in the service."""
-        if request.HasField("transaction_id") and request.transaction_id:
-            raise invalid("TransactionID is invalid.")
-        count = sum(len(table.rows) for table in request.tables)
-        if not request.tables:
-            raise invalid("No row is specified in BatchWriteRow.")
-        for table in request.tables:
-            if not table.rows:
-                raise invalid(f"No operation is specified for table: '{table.table_name}'.")
-        if count > BATCH_WRITE_ROWS:
-            raise invalid(f"Rows count exceeds the upper limit: {BATCH_WRITE_ROWS}.")
-        if sum(len(row.row_change) for table in request.tables for row in table.rows) > BATCH_WRITE_BYTES:
-            raise invalid("The total data size of BatchWriteRow request exceeds the limit.")
-        changes = self._checked(request)
-        response = pb.BatchWriteRowResponse()
-        for table_name, items in changes:
-            answers = response.tables.add(table_name=table_name)
-            for item in items:
-                self._one_of_batch(table_name, item, answers.rows.add())
-        return response
-
-    def _checked(self, request: Any) -> list[tuple[str, list[Any]]]:
-        """What fails the whole batch, as against one row of it."""
-        for table in request.tables:
-            for item in table.rows:
-                if item.type == pb.UPDATE and not decode_one(item.row_change).cells:
-                    raise invalid("Attribute column is missing.")
-        return [(table.table_name, list(table.rows)) for table in request.tables]
-
-    def _one_of_batch(self, table_name: str, item: Any, answer: Any) -> None:
-        apply = {pb.PUT: self._put, pb.UPDATE: self._update, pb.DELETE: self._delete}[item.type]
-        try:
-            outcome = apply(self._writable(table_name), item.row_change, item.condition, item.return_content)
-        except OtsError as e:
-            answer.is_ok = False
-            answer.error.code, answer.error.message = e.code, e.message
-        else:
-            answer.is_ok = True
-            outcome.fill(answer)
-
-    def _writable(self, name: str) -> Table:
-        table = self._engine.table(name)
-        if table.base is not None:
-            raise invalid(f"Writing to the index table '{name}' is not allowed.")
-        return table
-
-    def _put(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
+    def put(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
         row = decode_one(data)
         _no_delete_marker(row)
         values = check_key(table, row.primary_key, markers=PUT_MARKERS)
@@ -123,13 +74,15 @@ class Writes:
         def change(_: WireRow | None) -> WireRow:
             return WireRow(row.primary_key, cells, False)
 
-        stored_size = sum(cell.size for cell in (*row.primary_key, *row.cells))
-        return self._apply(table, key, row.primary_key, change, condition, returning, stored_size)
+        size = sum(cell.size for cell in (*row.primary_key, *row.cells))
+        return self._apply(table, key, row.primary_key, change, condition, returning, size)
 
-    def _update(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
+    def update(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
         row = decode_one(data)
         _no_delete_marker(row)
         key = encode_key(check_key(table, row.primary_key))
+        if not table.allow_update:
+            raise invalid(f"UpdateRow is not allowed on table '{table.name}': its allow_update is false.")
         if not row.cells:
             raise invalid("Attribute column is missing.")
         check_columns(table, row.cells)
@@ -144,7 +97,7 @@ class Writes:
         size = sum(cell.size for cell in (*row.primary_key, *row.cells))
         return self._apply(table, key, row.primary_key, change, condition, returning, size)
 
-    def _delete(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
+    def delete(self, table: Table, data: bytes, condition: Any, returning: Any) -> Outcome:
         row = decode_one(data)
         key = encode_key(check_key(table, row.primary_key))
         size = sum(cell.size for cell in row.primary_key)
@@ -160,14 +113,15 @@ class Writes:
         returning: Any,
         size: int,
     ) -> Outcome:
-        old = current(table, self._engine.storage.get(table.id, key), self._engine.now())
+        if table.base is not None:
+            raise invalid(f"Writing to the index '{table.name}' is not allowed.")
+        before = self._engine.storage.get(table.id, key)
+        old = current(table, before, self._engine.now())
         checked = _check_condition(condition, old, primary_key)
         new = change(old)
-        stored: StoredRow | None = None
-        if new is not None:
-            stored = build(key, primary_key, new.cells)
-        if old is not None or new is not None:
-            self._engine.replace(table, key, old, new, stored)
+        after = build(key, primary_key, new.cells) if new is not None else None
+        if before is not None or after is not None:
+            self._engine.replace(table, key, before, after)
         return Outcome(int(checked), capacity_units(size), _returned(returning, primary_key, new))
 
     def _numbered(self, primary_key: list[Cell]) -> tuple[list[Cell], list[bytes]]:
