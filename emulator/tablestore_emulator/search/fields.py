@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import invalid
 from .analysis import tokens
 from .dates import milliseconds
-from .postings import NO_DOCS, CountedPostings, Docs, Postings, Renumbering, Terms, documents, renumber
+from .postings import NO_DOCS, CountedPostings, Docs, Mask, Postings, Renumbering, Terms, documents, renumber
 from .schema import FieldSpec, FieldType
 from .values import Value
 
@@ -200,6 +200,22 @@ class NumberField(Field):
     def equal(self, *wanted: int | float) -> Docs:
         docs, values = self.pairs()
         return docs[np.isin(values, wanted)] if wanted else NO_DOCS
+
+    def by_document(self, documents: int, mode: str) -> tuple[NDArray[Any], Mask]:
+        """(numbers, present), by document number; `mode` "min", "max" or "avg" chooses among an array's elements."""
+        docs, values = self.pairs()
+        present = np.zeros(documents, np.bool_)
+        present[docs] = True
+        if mode == "avg":
+            sums, counts = np.zeros(documents), np.zeros(documents)
+            np.add.at(sums, docs, values)
+            np.add.at(counts, docs, 1)
+            return sums / np.maximum(counts, 1), present
+        found = np.zeros(documents, values.dtype)
+        found[docs] = values
+        if self.spec.is_array:
+            (np.maximum if mode == "max" else np.minimum).at(found, docs, values)
+        return found, present
 
     def _from_text(self, text: str) -> int | float | None:
         if self.spec.type is FieldType.BOOLEAN:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ..errors import invalid
 from .evaluate import Matches
 from .fields import KeywordField, NumberField, elements
+from .postings import Mask
 from .query import FieldSort, KeySort, ScoreSort, Sorter
-from .schema import FieldType
-from .values import Key
+from .values import Key, Value
 
 if TYPE_CHECKING:
     from .index import SearchIndex
@@ -60,8 +60,15 @@ def arrange(
     """The matching documents in order, from behind `after` on; rows that tie are in primary key order."""
     docs = np.flatnonzero(matches.mask)
     places = _places(index, docs, after)
-    keys = [_ranks(index, matches, docs, sort, number, after, places) for number in range(len(sort))]
-    # The cursor takes part as one more row, behind the document that it was made from.
+    keys = []
+    for number, sorter in enumerate(sort):
+        if isinstance(sorter, KeySort):
+            keys.append(_downward(places, after) if sorter.descending else places)
+            continue
+        values, missing = _column(index, matches, docs, sorter)
+        if after is not None:  # the cursor takes part as one more row, behind the document that it was made from
+            values, missing = _with(values, missing, after.values[number])
+        keys.append(_ranks(values, missing, sorter.descending))
     order = np.lexsort([places, *reversed(keys)])
     if after is not None:
         order = order[int(np.flatnonzero(order == len(docs))[0]) + 1 :]
@@ -71,7 +78,13 @@ def arrange(
 def cursor(index: "SearchIndex", matches: Matches, sort: tuple[Sorter, ...], doc: int) -> Cursor:
     """The cursor that stands at `doc`."""
     one = np.array([doc])
-    return Cursor(sort, [_values(index, matches, one, sorter)[0] for sorter in sort], index.key(doc))
+    values = [None if isinstance(s, KeySort) else _raw(*_column(index, matches, one, s)) for s in sort]
+    return Cursor(sort, values, index.key(doc))
+
+
+def _raw(values: NDArray[Any], missing: Mask) -> Any:
+    """The only value, as JSON can hold it."""
+    return None if missing[0] else values.tolist()[0]
 
 
 def _places(index: "SearchIndex", docs: NDArray[np.int64], after: Cursor | None) -> NDArray[np.int64]:
@@ -80,26 +93,20 @@ def _places(index: "SearchIndex", docs: NDArray[np.int64], after: Cursor | None)
     return places if after is None else np.append(places, 2 * index.place_after(after.key))
 
 
-def _ranks(
-    index: "SearchIndex",
-    matches: Matches,
-    docs: NDArray[np.int64],
-    sort: tuple[Sorter, ...],
-    number: int,
-    after: Cursor | None,
-    places: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Small is first. One for each of `docs`, then one for the cursor if there is one."""
-    sorter = sort[number]
-    if isinstance(sorter, KeySort):
-        return _downward(places, after) if sorter.descending else places
-    raw = _values(index, matches, docs, sorter) + ([] if after is None else [after.values[number]])
-    missing = np.array([value is None for value in raw], np.bool_)
-    present = np.empty(len(raw) - int(missing.sum()), np.float64 if isinstance(sorter, ScoreSort) else object)
-    present[:] = [value for value in raw if value is not None]
-    ranks = np.full(len(raw), len(raw), np.int64)  # rows without a value are last
-    inverse = np.unique(present, return_inverse=True)[1].reshape(len(present))
-    ranks[~missing] = -inverse if sorter.descending else inverse
+def _with(values: NDArray[Any], missing: Mask, last: Any) -> tuple[NDArray[Any], Mask]:
+    try:
+        return np.append(values, np.array([0 if last is None else last], values.dtype)), np.append(
+            missing, last is None
+        )
+    except (ValueError, TypeError, OverflowError):
+        raise invalid("the token is invalid") from None
+
+
+def _ranks(values: NDArray[Any], missing: Mask, descending: bool) -> NDArray[np.int64]:
+    """Small is first; rows without a value are last either way."""
+    ranks = np.full(len(values), len(values), np.int64)
+    inverse = np.unique(values[~missing], return_inverse=True)[1].reshape(-1)
+    ranks[~missing] = -inverse if descending else inverse
     return ranks
 
 
@@ -110,33 +117,26 @@ def _downward(places: NDArray[np.int64], after: Cursor | None) -> NDArray[np.int
     return ranks
 
 
-def _values(index: "SearchIndex", matches: Matches, docs: NDArray[np.int64], sorter: Sorter) -> list[Any]:
-    """What `sorter` looks at, as JSON can hold it; a key is in the cursor anyway."""
+def _column(
+    index: "SearchIndex", matches: Matches, docs: NDArray[np.int64], sorter: ScoreSort | FieldSort
+) -> tuple[NDArray[Any], Mask]:
+    """For each of `docs` the value that `sorter` looks at, and whether it is missing."""
     if isinstance(sorter, ScoreSort):
-        found: list[Any] = matches.scores[docs].tolist()
-        return found
-    if isinstance(sorter, KeySort):
-        return [None] * len(docs)
-    return [_field_value(index, int(doc), sorter) for doc in docs]
-
-
-def _field_value(index: "SearchIndex", doc: int, sorter: FieldSort) -> Any:
+        return matches.scores[docs], np.zeros(len(docs), np.bool_)
     field = index.field(sorter.field)
-    if not isinstance(field, KeywordField | NumberField):
-        raise invalid(f"field [{sorter.field}] of type {field.spec.type.name} does not support sorting")
-    column = index.value(doc, field.spec)
-    if column is None:
-        return None
-    raw = elements(column) if field.spec.is_array else [column]
-    if isinstance(field, NumberField):
-        values: list[Any] = [n for v in raw if (n := field.number(v)) is not None]
-    else:
-        values = [v for v in raw if isinstance(v, str)]
-    if not values:
-        return None
     mode = sorter.mode or ("max" if sorter.descending else "min")
-    if mode == "avg":
-        if field.spec.type not in (FieldType.LONG, FieldType.DOUBLE):
-            raise invalid(f"field [{sorter.field}] does not support sort mode AVG")
-        return sum(values) / len(values)
-    return max(values) if mode == "max" else min(values)
+    if isinstance(field, NumberField):
+        numbers, present = field.by_document(index.size, mode)
+        return numbers[docs], ~present[docs]
+    if not isinstance(field, KeywordField) or mode == "avg":
+        raise invalid(f"field [{sorter.field}] of type {field.spec.type.name} does not support this sort")
+    words = np.empty(len(docs), object)
+    words[:] = [_word(index.value(int(doc), field.spec), field.spec.is_array, mode) for doc in docs]
+    return words, np.array([word is None for word in words], np.bool_)
+
+
+def _word(value: Value | None, is_array: bool, mode: str) -> str | None:
+    if value is None:
+        return None
+    words = [w for w in (elements(value) if is_array else [value]) if isinstance(w, str)]
+    return (max(words) if mode == "max" else min(words)) if words else None

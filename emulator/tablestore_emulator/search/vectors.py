@@ -81,9 +81,9 @@ class VectorField(Field):
             size = min(BLOCK, self._used - start)
             inside = slots[np.searchsorted(slots, start) : np.searchsorted(slots, start + size)] - start
             if len(inside) * FEW < size:
-                dots.append(block[inside] @ query)
+                dots.append(inner(block[inside], query))
             else:
-                dots.append((block[:size] @ query)[inside])
+                dots.append(inner(block[:size], query)[inside])
             norms.append(self._norms[number][inside])
         if not dots:
             return slots, np.empty(0, np.float32), np.empty(0, np.float32)
@@ -105,12 +105,12 @@ class VectorField(Field):
         match self.spec.metric:
             case Metric.COSINE:
                 sizes = np.linalg.norm(rows, axis=1) * np.linalg.norm(wide)
-                cosine = np.divide(rows @ wide, sizes, out=np.zeros(len(rows)), where=sizes > 0)
+                cosine = np.divide(inner(rows, wide), sizes, out=np.zeros(len(rows)), where=sizes > 0)
                 scores = (1 + np.clip(cosine, -1, 1)) / 2
             case Metric.EUCLIDEAN:
                 scores = 1 / (1 + ((rows - wide) ** 2).sum(axis=1))
             case Metric.DOT_PRODUCT:
-                scores = (1 + rows @ wide) / 2
+                scores = (1 + inner(rows, wide)) / 2
         return np.asarray(scores, np.float64)
 
     def _index(self, doc: int, values: list[Any]) -> bool:
@@ -150,6 +150,15 @@ class VectorField(Field):
         self._textual = {int(renumbering[doc]) for doc in self._textual}
         for doc, slot in self._slots.items():
             self._owners[slot] = doc
+
+
+def inner(rows: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
+    """The inner product of each row with `vector`.
+
+    Not `rows @ vector`: BLAS splits that over all cores, and on a machine with other work waits for its descheduled
+    helpers (measured on 2 busy cores: three times slower than one core alone, and eight times at worst).
+    """
+    return np.einsum("ij,j->i", rows, vector)
 
 
 def top_k(closeness: Floats, k: int) -> NDArray[np.int64]:
