@@ -1,14 +1,17 @@
 """The service over HTTP to a fake endpoint, and over a store: a plain one everywhere, the real one where it matters."""
 
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from support.emulator import Emulator
 from support.fake_openai import FakeOpenAI
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 DIMENSION = 256
 
@@ -31,6 +34,38 @@ def plain() -> PlainStore:
     return PlainStore()
 
 
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(params=["plain", "tablestore"])
+def store(request: pytest.FixtureRequest, plain: PlainStore) -> Iterator[PlainStore | TablestoreStore]:
+    """Both stores, for tests of what may depend on which it is."""
+    if request.param == "plain":
+        yield plain
+        return
+    emulator: Emulator = request.getfixturevalue("emulator")
+    opened = open_store(emulator, f"t{uuid.uuid4().hex[:12]}")
+    yield opened
+    opened.close()
+
+
+def open_store(emulator: Emulator, prefix: str, **environ: str) -> TablestoreStore:
+    """One more instance's store on the emulator's tables."""
+    given = {
+        "TABLESTORE_ENDPOINT": emulator.endpoint,
+        "TABLESTORE_INSTANCE_NAME": emulator.instance,
+        "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
+        "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
+        "TABLESTORE_TABLE_NAME": prefix,
+        "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
+        "MEMORY_PIPELINE": "verbatim",
+    }
+    return TablestoreStore.open(Settings.load({**given, **environ}))
+
+
 @pytest.fixture
 def make(fake: FakeOpenAI, plain: PlainStore) -> Iterator[MakeService]:
     """`make(store=…, VARIABLE=…)`: a service with the fake endpoint; `OPENAI_API_KEY=""` for one without."""
@@ -51,6 +86,12 @@ def make(fake: FakeOpenAI, plain: PlainStore) -> Iterator[MakeService]:
 @pytest.fixture
 def service(make: MakeService) -> MemoryService:
     return make()
+
+
+@pytest.fixture
+def serving(make: MakeService, store: PlainStore | TablestoreStore) -> MemoryService:
+    """Like `service`, over either store."""
+    return make(store)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from support.fake_openai import FakeOpenAI
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 CONSTANTS = "常量全部采用大写字母加下划线进行命名"
 
@@ -17,57 +18,59 @@ def texts(service: MemoryService, scope: Scope) -> list[str]:
 
 
 def test_three_preferences_are_three_memories_after_one_llm_call(
-    service: MemoryService, fake: FakeOpenAI, scope: Scope
+    serving: MemoryService, fake: FakeOpenAI, scope: Scope
 ) -> None:
-    result = service.add(scope, f"请记住我的编码偏好：{CONSTANTS}。我喜欢使用驼峰命名法命名变量。缩进使用四个空格。")
+    result = serving.add(scope, f"请记住我的编码偏好：{CONSTANTS}。我喜欢使用驼峰命名法命名变量。缩进使用四个空格。")
     assert [o.event for o in result.results] == ["ADD"] * 3
     assert result.message is None
-    assert len(service.list(scope).memories) == 3
+    assert len(serving.list(scope).memories) == 3
     assert (fake.count("chat"), fake.count("embeddings")) == (1, 1)
 
 
-def test_a_correction_rewrites_the_old_memory_in_place(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
-    first = service.add(scope, f"{CONSTANTS}。我喜欢使用驼峰命名法命名变量。缩进使用四个空格。").results
+def test_a_correction_rewrites_the_old_memory_in_place(serving: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
+    first = serving.add(scope, f"{CONSTANTS}。我喜欢使用驼峰命名法命名变量。缩进使用四个空格。").results
     camel = next(o for o in first if "驼峰" in o.memory)
     fake.forget()
-    result = service.add(scope, "我喜欢使用小写字母加下划线命名变量")
+    result = serving.add(scope, "我喜欢使用小写字母加下划线命名变量")
     [outcome] = result.results
     assert (outcome.event, outcome.id, outcome.previous_memory) == ("UPDATE", camel.id, camel.memory)
     assert "小写字母加下划线" in outcome.memory
     assert (fake.count("extraction"), fake.count("update")) == (1, 1)
     assert fake.count("embeddings") == 2  # the fact, and the text as the model rewrote it
-    assert len(service.list(scope).memories) == 3
+    assert len(serving.list(scope).memories) == 3
 
 
-def test_lineage_keeps_old_text_client_and_time(service: MemoryService, plain: PlainStore, scope: Scope) -> None:
-    [added] = service.add(scope, "我住在上海", actor="cline").results
-    [moved] = service.add(scope, "我现在住在北京", actor="cherry").results
+def test_lineage_keeps_old_text_client_and_time(
+    serving: MemoryService, store: PlainStore | TablestoreStore, scope: Scope
+) -> None:
+    [added] = serving.add(scope, "我住在上海", actor="cline").results
+    [moved] = serving.add(scope, "我现在住在北京", actor="cherry").results
     assert moved.id == added.id
-    first, second = plain.scope(scope).history(added.id)
+    first, second = store.scope(scope).history(added.id)
     assert (first.event, first.new_text, first.actor) == ("ADD", added.memory, "cline")
     assert (second.event, second.old_text, second.new_text) == ("UPDATE", added.memory, moved.memory)
     assert second.actor == "cherry"
     assert second.at >= first.at > 0
 
 
-def test_forgetting_on_request_deletes_and_stores_nothing(service: MemoryService, scope: Scope) -> None:
-    service.add(scope, "我喜欢吃辣的东西。我住在上海。")
-    [outcome] = service.add(scope, "忘掉我喜欢吃辣的东西").results
+def test_forgetting_on_request_deletes_and_stores_nothing(serving: MemoryService, scope: Scope) -> None:
+    serving.add(scope, "我喜欢吃辣的东西。我住在上海。")
+    [outcome] = serving.add(scope, "忘掉我喜欢吃辣的东西").results
     assert outcome.event == "DELETE"
-    assert texts(service, scope) == ["住在上海"] or texts(service, scope) == ["我住在上海"]
+    assert texts(serving, scope) == ["住在上海"] or texts(serving, scope) == ["我住在上海"]
 
 
-def test_what_is_known_changes_nothing_and_says_so(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
-    service.add(scope, "我住在上海")
+def test_what_is_known_changes_nothing_and_says_so(serving: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
+    serving.add(scope, "我住在上海")
     fake.forget()
-    result = service.add(scope, "我住在上海。")
+    result = serving.add(scope, "我住在上海。")
     assert result.results == []
     assert result.message is not None
     assert "already remembered" in result.message
 
 
-def test_nothing_worth_storing_is_said(service: MemoryService, scope: Scope) -> None:
-    result = service.add(scope, "你好")
+def test_nothing_worth_storing_is_said(serving: MemoryService, scope: Scope) -> None:
+    result = serving.add(scope, "你好")
     assert result.results == []
     assert result.message is not None
     assert "worth remembering" in result.message
@@ -75,31 +78,10 @@ def test_nothing_worth_storing_is_said(service: MemoryService, scope: Scope) -> 
 
 @pytest.mark.parametrize(("facts", "embeddings"), [(10, 1), (11, 2), (20, 2)])
 def test_embedding_requests_are_a_tenth_of_the_facts(
-    service: MemoryService, fake: FakeOpenAI, scope: Scope, facts: int, embeddings: int
+    serving: MemoryService, fake: FakeOpenAI, scope: Scope, facts: int, embeddings: int
 ) -> None:
-    topics = [
-        "阅读",
-        "跑步",
-        "游泳",
-        "滑雪",
-        "摄影",
-        "烹饪",
-        "园艺",
-        "围棋",
-        "书法",
-        "钢琴",
-        "吉他",
-        "登山",
-        "骑行",
-        "钓鱼",
-        "唱歌",
-        "编织",
-        "瑜伽",
-        "网球",
-        "篮球",
-        "木工",
-    ]
-    result = service.add(scope, "。".join(f"我喜欢{topic}" for topic in topics[:facts]))
+    topics = "阅读跑步游泳滑雪摄影烹饪园艺围棋书法钢琴吉他登山骑行钓鱼唱歌编织瑜伽网球篮球木工"
+    result = serving.add(scope, "。".join(f"我喜欢{topics[2 * n : 2 * n + 2]}" for n in range(facts)))
     assert len(result.results) == facts
     assert (fake.count("chat"), fake.count("embeddings")) == (1, embeddings)
 
@@ -110,40 +92,40 @@ def test_an_add_reads_the_scope_once_and_commits_once(service: MemoryService, pl
     assert (store.snapshots, store.commits) == (1, 1)
 
 
-def test_progress_is_told_in_words(service: MemoryService, scope: Scope) -> None:
-    service.add(scope, "我住在上海")
+def test_progress_is_told_in_words(serving: MemoryService, scope: Scope) -> None:
+    serving.add(scope, "我住在上海")
     steps: list[str] = []
-    service.add(scope, "我现在住在北京", progress=steps.append)
+    serving.add(scope, "我现在住在北京", progress=steps.append)
     assert steps[0] == "extracting facts"
     assert any(s.startswith("comparing with") for s in steps)
     assert steps[-1] != steps[0]
 
 
-def test_many_writers_of_the_same_facts_leave_each_once(service: MemoryService, scope: Scope) -> None:
+def test_many_writers_of_the_same_facts_leave_each_once(serving: MemoryService, scope: Scope) -> None:
     topics = ["阅读", "跑步", "游泳", "滑雪", "摄影", "烹饪", "园艺", "围棋"]
     said = "。".join(f"我喜欢{topic}" for topic in topics)
-    threads = [threading.Thread(target=service.add, args=(scope, said)) for _ in range(8)]
+    threads = [threading.Thread(target=serving.add, args=(scope, said)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(service.list(scope).memories) == len(topics)
+    assert len(serving.list(scope).memories) == len(topics)
 
 
 def test_two_corrections_at_once_leave_one_winner_and_the_whole_lineage(
-    service: MemoryService, fake: FakeOpenAI, plain: PlainStore, scope: Scope
+    serving: MemoryService, fake: FakeOpenAI, store: PlainStore | TablestoreStore, scope: Scope
 ) -> None:
-    [added] = service.add(scope, "我住在上海").results
+    [added] = serving.add(scope, "我住在上海").results
     fake.forget()
     with fake.holding("chat"):
-        threads = [threading.Thread(target=service.add, args=(scope, f"我现在住在{city}")) for city in ("北京", "广州")]
+        threads = [threading.Thread(target=serving.add, args=(scope, f"我现在住在{city}")) for city in ("北京", "广州")]
         for thread in threads:
             thread.start()
         fake.wait_for("extraction", 2)
     for thread in threads:
         thread.join()
-    [memory] = service.list(scope).memories
-    lineage = plain.scope(scope).history(added.id)
+    [memory] = serving.list(scope).memories
+    lineage = store.scope(scope).history(added.id)
     assert [e.event for e in lineage] == ["ADD", "UPDATE", "UPDATE"]
     assert lineage[1].new_text == lineage[2].old_text
     assert lineage[2].new_text == memory.text

@@ -15,9 +15,9 @@ from tablestore_openmemory_mcp.scope import Scope
 PREFERENCES = "常量全部采用大写字母加下划线进行命名。我喜欢使用驼峰命名法命名变量。缩进使用四个空格。"
 
 
-def test_the_best_answer_comes_first_with_the_score_of_the_reference(service: MemoryService, scope: Scope) -> None:
-    service.add(scope, PREFERENCES)
-    hits = service.search(scope, "常量应该如何命名？")
+def test_the_best_answer_comes_first_with_the_score_of_the_reference(serving: MemoryService, scope: Scope) -> None:
+    serving.add(scope, PREFERENCES)
+    hits = serving.search(scope, "常量应该如何命名？")
     assert "常量" in hits[0].memory.text
     assert hits[0].score is not None
     assert 0.5 < hits[0].score <= 1
@@ -54,9 +54,9 @@ def test_limit_and_least_score_are_kept(make: Callable[..., MemoryService], scop
 
 
 @pytest.mark.parametrize("limit", [0, -1, 1001])
-def test_an_impossible_limit_is_refused(service: MemoryService, scope: Scope, limit: int) -> None:
+def test_an_impossible_limit_is_refused(serving: MemoryService, scope: Scope, limit: int) -> None:
     with pytest.raises(InvalidInput, match="accepted: 1 to 1000"):
-        service.search(scope, "x", limit=limit)
+        serving.search(scope, "x", limit=limit)
 
 
 def test_search_list_and_delete_never_import_mem0(fake: FakeOpenAI) -> None:

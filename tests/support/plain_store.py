@@ -1,4 +1,4 @@
-"""The store's protocol over a dict: optimistic commits with Conflict, history, delete-all. Nothing survives the process.
+"""The store's protocol over a dict: commits with Conflict, history, delete-all. Nothing survives the process.
 
 For tests of the memory service that are not about Tablestore; tests/memory runs the same ones over the real store too.
 """
