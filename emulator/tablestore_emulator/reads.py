@@ -32,13 +32,13 @@ class Reads:
         """A buffer with the row, or empty; and the read units."""
         values = check_key(table, decode_one(key).primary_key)
         stored = self._engine.storage.get(table.id, encode_key(values))
-        found = read(table, stored, view, self._engine.now()) if stored else None
-        if found is None:
+        if stored is None:
             return b"", 1
-        return encode_buffer([found[0]]), capacity_units(found[1])
+        found = read(table, stored, view, self._engine.now())
+        return encode_buffer([found.row]) if found.row else b"", capacity_units(found.size)
 
     def get_range(self, request: Any) -> Any:
-        """At most 5,000 rows or 4 MB looked at, filtered ones included; then a key to go on from."""
+        """At most 5,000 rows or 4 MB of the columns asked for, filtered rows included; then a key to go on from."""
         table = self._engine.table(request.table_name)
         if request.HasField("limit") and request.limit <= 0:
             raise invalid("The limit must be greater than 0.")
@@ -68,12 +68,14 @@ class Reads:
         rows: list[bytes] = []
         size = 0
         for scanned, stored in enumerate(self._engine.storage.scan(table.id, low, high, backward=backward)):
-            if len(rows) >= limit or scanned >= RANGE_ROWS or (scanned and size + stored.size > RANGE_BYTES):
+            if len(rows) >= limit or scanned >= RANGE_ROWS:
                 return rows, size, stored
-            size += stored.size
             found = read(table, stored, view, now)
-            if found is not None:
-                rows.append(found[0])
+            if scanned and size + found.size > RANGE_BYTES:
+                return rows, size, stored
+            size += found.size
+            if found.row is not None:
+                rows.append(found.row)
         return rows, size, None
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .catalog import Table
 from .errors import OtsError, invalid
@@ -102,27 +102,35 @@ def newest(cells: Iterable[Cell], versions: int) -> list[Cell]:
     return chosen
 
 
-def read(table: Table, stored: StoredRow, view: View, now: int) -> tuple[bytes, int] | None:
-    """The row in wire form and the bytes to charge, or None if nothing of it is to be seen."""
+class Found(NamedTuple):
+    """What a read makes of a row: its wire form (None: nothing of it is to be seen), and the bytes it was charged."""
+
+    row: bytes | None
+    size: int
+
+
+def read(table: Table, stored: StoredRow, view: View, now: int) -> Found:
+    """A stored row as `view` wants it. Charged is what was selected, also when the filter then hides it."""
     if view.whole(table):
-        return stored.data, stored.size
+        return Found(stored.data, stored.size)
     row, _ = decode_row(stored.data)
+    size = sum(cell.size for cell in row.primary_key)
     cells = live_cells(table, row.cells, now)
     if row.cells and not cells:
-        return None  # expired
+        return Found(None, size)  # expired
     if view.times is not None:
         cells = [cell for cell in cells if cell.timestamp in view.times]
     if view.max_versions is not None:
         cells = newest(cells, view.max_versions)
     cells = [cell for cell in cells if view.wants(cell.name)]
     if not cells and not _shows_without_cells(table, row, view):
-        return None
+        return Found(None, size)
+    size += sum(cell.size for cell in cells)
     if view.row_filter is not None:
         if not view.row_filter.accepts([*row.primary_key, *cells]):
-            return None
+            return Found(None, size)
         cells = view.row_filter.trim(cells)
-    key_size = sum(cell.size for cell in row.primary_key)
-    return encode_row([c.raw for c in row.primary_key], [c.raw for c in cells]), key_size + sum(c.size for c in cells)
+    return Found(encode_row([cell.raw for cell in row.primary_key], [cell.raw for cell in cells]), size)
 
 
 def _shows_without_cells(table: Table, row: WireRow, view: View) -> bool:

@@ -41,8 +41,8 @@ class EngineRows:
 
     def _one(self, table: Table, key: Key, view: View, now: int) -> bytes | None:
         stored = self._engine.storage.get(table.id, key)
-        found = read(table, stored, view, now) if stored else None
-        return encode_buffer([found[0]]) if found else None
+        row = read(table, stored, view, now).row if stored else None
+        return encode_buffer([row]) if row else None
 
 
 class CatalogDefinitions:
