@@ -67,7 +67,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 # Settings that mean nothing in a deployment on Function Compute; its s.yaml passes every other (tests/fc).
 LOCAL_ONLY = frozenset(
     {
-        *("server_host", "server_port", "fc_function_name"),  # Function Compute's own
+        *("server_host", "server_port", "fc_function_name", "host_credentials"),  # Function Compute's own
         *("tablestore_access_key_id", "tablestore_access_key_secret", "tablestore_sts_token"),  # the role's
         *("store", "data_dir"),  # a function has no disk to keep memories on
         *("mcp_stdio_user_id", "mcp_stdio_client_name"),
@@ -134,12 +134,12 @@ class Settings(BaseModel):
     )
     mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()  # web pages that may call us
     fc_function_name: str | None = None  # set by Function Compute: no one is local there
+    host_credentials: bool = False  # found by `load`: the keys are the machine's or the role's, which may renew them
     memory_pipeline: Literal["reconcile", "verbatim"] | None = None  # unset: verbatim without a key, else reconcile
     max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
     max_memories: int = Field(50_000, ge=1)  # per scope
     max_deletions_per_add: int = Field(5, ge=0)  # that the LLM may ask for in one call
-    max_memories_per_scope: int = Field(50_000, ge=1)
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
@@ -160,6 +160,7 @@ class Settings(BaseModel):
         ours, machines = _CREDENTIALS
         group = ours if any(k in given for k in ours[:2]) else machines
         values.update({field.lower(): given.get(k) for field, k in zip(ours, group, strict=True)})
+        values["host_credentials"] = group is machines
         try:
             return cls(**values)
         except ValidationError as e:
