@@ -68,6 +68,13 @@ def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) ->
 
     configure(settings.log_level)
     app = App(settings, composition.memory, composition.ping, sse=sse)
+    if settings.fc_function_name:
+        from .fc.host import Host
+        from .fc.welcome import welcome
+
+        print(welcome(settings), flush=True)
+        serve(app, sock, settings, Host(app, composition))
+        return
     print(banner(settings, "sse" if sse else "http", port=sock.getsockname()[1]), flush=True)
     serve(app, sock, settings)
 

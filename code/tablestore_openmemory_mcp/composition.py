@@ -19,6 +19,7 @@ class Composition:
         self._lock = threading.RLock()
         self._store: TablestoreStore | None = None
         self._memory: MemoryService | None = None
+        self._renewed: tuple[str, str, str | None] | None = None
 
     def store(self) -> "TablestoreStore":
         """The store; building it asks no network."""
@@ -27,6 +28,8 @@ class Composition:
                 from .store.store import TablestoreStore
 
                 self._store = TablestoreStore.open(self.settings)
+                if self._renewed:
+                    self._store.use_credentials(*self._renewed)
             return self._store
 
     def memory(self) -> "MemoryService":
@@ -37,6 +40,27 @@ class Composition:
 
                 self._memory = MemoryService.from_settings(self.settings, self.store())
             return self._memory
+
+    def warm(self, deadline: float) -> None:
+        """Do now what the first call would wait for: tables, and every import but Mem0's. Raises a StoreError.
+
+        `deadline`: time.monotonic().
+        """
+        if self.settings.openai_api_key:
+            import openai  # noqa: F401 - half a second
+        self.memory()
+        self.store().ensure_tables(deadline)
+
+    def use_credentials(self, access_key_id: str, access_key_secret: str, sts_token: str | None) -> None:
+        """The host's newest keys, from the next request to the store on. Keys that the operator set stay.
+
+        Never waits: it is called on the event loop, and building the store takes a while.
+        """
+        if not self.settings.host_credentials:
+            return
+        self._renewed = (access_key_id, access_key_secret, sts_token)
+        if self._store is not None:  # else store() finds them, which sets the store before it looks
+            self._store.use_credentials(*self._renewed)
 
     def ping(self) -> None:
         """Raises a StoreError if the store cannot be reached."""

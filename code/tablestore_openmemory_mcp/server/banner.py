@@ -31,7 +31,7 @@ def banner(settings: Settings, transport: Transport, *, port: int | None = None)
         lines.append("listening  stdin and stdout")
     else:
         lines.append(f"listening  http://{_bracketed(settings.server_host)}:{port}")
-    lines += [f"memories   {_place(settings)}", f"mode       {_mode(settings)}"]
+    lines += [f"memories   {place(settings)}", f"mode       {mode(settings)}"]
     if transport != "stdio":
         lines.append(f"access     {_access(settings)}")
     shown_port = port or settings.server_port or 8765
@@ -43,13 +43,15 @@ def banner(settings: Settings, transport: Transport, *, port: int | None = None)
     return "\n".join(lines)
 
 
-def _place(settings: Settings) -> str:
+def place(settings: Settings) -> str:
+    """Where memories are kept."""
     if settings.cloud:
         return f"Tablestore instance {settings.tablestore_instance_name}, tables {settings.tablestore_table_name}_*"
     return f"{settings.data_dir} (embedded store)"
 
 
-def _mode(settings: Settings) -> str:
+def mode(settings: Settings) -> str:
+    """How they are stored and recalled."""
     if settings.pipeline == "verbatim":
         key = "" if settings.openai_api_key else "no OPENAI_API_KEY: "
         return f"{key}texts are stored word for word and recalled by their words"

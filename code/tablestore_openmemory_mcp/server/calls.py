@@ -26,7 +26,7 @@ from .. import __version__
 from ..errors import ServiceError
 from ..settings import APP_NAME, Settings
 from .caller import Caller
-from .logs import CallLog
+from .logs import REQUEST_ID, CallLog
 from .progress import relayed
 from .tools import INSTRUCTIONS, Memory, Request, ToolSpec, offered
 from .workers import Workers
@@ -80,10 +80,15 @@ class Calls:
         """Refuse new calls, and wait up to `grace` seconds for the running ones. Whether all ended."""
         self.refuse()
         with anyio.move_on_after(grace):
-            while self._running:
-                self._idle = anyio.Event()
-                await self._idle.wait()
+            await self.settled()
         return not self._running
+
+    async def settled(self) -> None:
+        """Wait until no call is running."""
+        while self._running:
+            if self._idle.is_set():
+                self._idle = anyio.Event()
+            await self._idle.wait()
 
     async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         self._warm_up()
@@ -115,6 +120,7 @@ class Calls:
 
     async def _answer(self, ctx: Context, spec: ToolSpec, arguments: dict[str, Any]) -> CallToolResult:
         caller = self._caller(ctx)
+        REQUEST_ID.set(caller.request_id)  # a stream's messages are other requests than the one that opened it
         with self._log.call(caller, spec.name) as record:
             try:
                 checked = spec.checked(arguments)

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import scope as names
 from .caller import Caller
+from .logs import REQUEST_ID
 
 URLS = (
     "Use /mcp/{client_name}/sse/{user_id} (SSE) or /mcp/{client_name}/http/{user_id} (Streamable HTTP), for example "
@@ -23,7 +24,7 @@ class RequestIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("request_id", secrets.token_hex(8))
+            REQUEST_ID.set(scope.setdefault("request_id", secrets.token_hex(8)))
         await self._app(scope, receive, send)
 
 

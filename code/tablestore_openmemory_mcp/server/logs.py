@@ -5,6 +5,7 @@ MCP SDK names session ids. So of foreign records only where and what kind is pri
 """
 
 import contextlib
+import contextvars
 import hashlib
 import hmac
 import json
@@ -22,6 +23,9 @@ from .caller import Caller
 OURS = ("tablestore_openmemory_mcp", "tablestore_emulator")
 CALLS = logging.getLogger("tablestore_openmemory_mcp.calls")
 
+# Of the request that a line was written for; worker threads inherit it.
+REQUEST_ID = contextvars.ContextVar("request_id", default="")
+
 
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
@@ -30,6 +34,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
         }
+        if request_id := REQUEST_ID.get():
+            line["request"] = request_id
         fields = getattr(record, "fields", None)
         if fields is not None:
             line.update(fields)

@@ -8,6 +8,7 @@ import sys
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from ..settings import Settings
 from .app import App
@@ -36,10 +37,13 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(app: App, sock: socket.socket, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Returns when all is answered, or ends the process when the grace is over."""
+def serve(app: App, sock: socket.socket, settings: Settings, host: ASGIApp | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Returns when all is answered, or ends the process when the grace is over.
+
+    `host`: what stands around `app` and passes requests on to it, such as fc.host.
+    """
     config = uvicorn.Config(
-        app,
+        host or app,
         lifespan="on",
         ws="none",
         log_config=None,
