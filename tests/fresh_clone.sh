@@ -33,14 +33,15 @@ start() {
   exit 1
 }
 
-client() { env -i PATH="$PATH" HOME="$place/home" PYTHONPATH=tests .venv/bin/python -m support.smoke "$url" "$@"; }
+call() { env -i PATH="$PATH" HOME="$place/home" PYTHONPATH=tests .venv/bin/python -m support.call_tool "$url" "$@"; }
 
+told="常量全部大写，单词之间用下划线隔开"
 start "$place/first.log" 600
-client remember "常量全部大写，单词之间用下划线隔开"
+call add_memories text="$told" | grep -q '"event":"ADD"'
 kill -KILL -- "-$group"
 wait "$group" 2>/dev/null || true
 start "$place/second.log" 60
-client recall "常量怎么写" "常量全部大写，单词之间用下划线隔开"
+call search_memories query=常量怎么写 | grep -q "$told"
 
 env -i PATH="$PATH" HOME="$place/home" PYTEST_ADDOPTS=tests/stories/test_keyless.py make unit
 echo "fresh clone: make run set itself up, and remembered over kill -9; the tests set themselves up and passed."

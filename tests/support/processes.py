@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from tablestore_emulator.testing import Emulator
+
 COMMAND = (sys.executable, "-m", "tablestore_openmemory_mcp")
 START = 60.0  # seconds; the machine may be busy with other tests
 _LISTENING = re.compile(r"^listening\s+http://.*:(\d+)\s*$", re.MULTILINE)
@@ -26,6 +28,17 @@ def clean_environ(home: Path, **variables: str) -> dict[str, str]:
         "STORE": "embedded",
         "DATA_DIR": str(home / "data"),
         **variables,
+    }
+
+
+def tablestore_environ(emulator: Emulator) -> dict[str, str]:
+    """What a server process needs to keep its memories in this emulator."""
+    return {
+        "STORE": "tablestore",
+        "TABLESTORE_ENDPOINT": emulator.endpoint,
+        "TABLESTORE_INSTANCE_NAME": emulator.instance,
+        "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
+        "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
     }
 
 

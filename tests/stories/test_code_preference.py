@@ -1,0 +1,104 @@
+"""The first story: coding preferences are kept, found again from a new connection, and corrected in place."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.clients import MemoryClient, over_sse, over_stdio
+from support.emulator import Emulator, connect
+from support.fake_openai import FakeOpenAI
+from support.processes import Server
+
+Connect = Callable[[], contextlib.AbstractContextManager[MemoryClient]]
+
+CLIENT, USER = "cline", "小周"
+VARIABLES, CONSTANTS, FUNCTIONS = "变量采用小驼峰命名", "常量全部采用大写字母加下划线进行命名", "函数名以动词开头"
+
+
+@pytest.fixture(params=["sse", "stdio", "sse, embedded store"])
+def connection(request: pytest.FixtureRequest, tmp_path: Path, llm: FakeOpenAI) -> Iterator[Connect]:
+    """Makes a new connection each time it is called: to one server, or with a server process of its own."""
+    environ = llm.environ() if "embedded" in request.param else request.getfixturevalue("cloud")
+    if request.param == "stdio":
+        yield lambda: over_stdio(tmp_path, MCP_STDIO_CLIENT_NAME=CLIENT, MCP_STDIO_USER_ID=USER, **environ)
+        return
+    with Server(tmp_path, **environ) as server:
+        yield lambda: over_sse(server.url(CLIENT, USER))
+
+
+def test_said_found_and_corrected(connection: Connect) -> None:
+    with connection() as client:
+        said = client.add(f"请记住我的编码偏好：{VARIABLES}，{CONSTANTS}，{FUNCTIONS}。")
+        assert [(r["event"], r["memory"]) for r in said["results"]] == [
+            ("ADD", VARIABLES),
+            ("ADD", CONSTANTS),
+            ("ADD", FUNCTIONS),
+        ]
+
+    with connection() as client:
+        hits = client.search("我的常量应该怎么命名？")
+        assert hits[0]["memory"] == CONSTANTS
+        assert 0.75 < hits[0]["score"] < 1
+        assert hits[0]["user_id"] == USER
+        assert hits[0]["metadata"]["mcp_client"] == CLIENT
+
+        before = {memory["memory"]: memory for memory in client.memories()}
+        corrected = client.add("我喜欢使用小写字母加下划线命名变量")["results"]
+        assert len(corrected) == 1
+        assert corrected[0]["event"] == "UPDATE"
+        assert corrected[0]["id"] == before[VARIABLES]["id"]
+        assert corrected[0]["previous_memory"] == VARIABLES
+        assert "下划线命名变量" in corrected[0]["memory"]
+
+    with connection() as client:
+        after = {memory["memory"]: memory for memory in client.memories()}
+        assert after.keys() == {corrected[0]["memory"], CONSTANTS, FUNCTIONS}
+        assert after[CONSTANTS] == before[CONSTANTS]
+        assert after[FUNCTIONS] == before[FUNCTIONS]
+        new, old = after[corrected[0]["memory"]], before[VARIABLES]
+        assert (new["id"], new["created_at"]) == (old["id"], old["created_at"])
+        assert new["updated_at"] > old["updated_at"]
+        assert client.search("变量用什么风格命名？")[0]["id"] == new["id"]
+
+
+def test_tablestore_shows_the_correction_and_what_was_before(
+    tmp_path: Path, tablestore: Emulator, cloud: dict[str, str]
+) -> None:
+    """Read with the vendor's SDK, as a person would in the console."""
+    with Server(tmp_path, **cloud) as server, over_sse(server.url(CLIENT, USER)) as client:
+        client.add(f"{VARIABLES}，{CONSTANTS}")
+        corrected = client.add("我喜欢使用小写字母加下划线命名变量")["results"][0]
+
+    memories = {row["memory_id"]: row for row in rows(tablestore, "mem0_memories", "memory_id")}
+    assert len(memories) == 2
+    assert memories[corrected["id"]]["text"] == corrected["memory"]
+    assert len(memories[corrected["id"]]["vector"]) == 4 * 1536
+    history = rows(tablestore, "mem0_history", "memory_id", "rev")
+    lineage = [row for row in history if row["memory_id"] == corrected["id"]]
+    assert [(row["event"], row.get("old_text"), row.get("new_text")) for row in lineage] == [
+        ("ADD", None, VARIABLES),
+        ("UPDATE", VARIABLES, corrected["memory"]),
+    ]
+    assert all(row["user_id"] == USER and row["client_name"] == CLIENT for row in [*memories.values(), *history])
+
+
+def test_an_add_asks_the_model_no_more_than_it_must(tmp_path: Path, llm: FakeOpenAI, cloud: dict[str, str]) -> None:
+    with Server(tmp_path, **cloud) as server, over_sse(server.url(CLIENT, USER)) as client:
+        client.add(VARIABLES)
+        assert (llm.count("extraction"), llm.count("update"), llm.count("embeddings")) == (1, 0, 1)
+        client.add("我喜欢使用小写字母加下划线命名变量")
+        assert (llm.count("extraction"), llm.count("update"), llm.count("embeddings")) == (2, 1, 3)
+        client.search("变量")
+        assert (llm.count("chat"), llm.count("embeddings")) == (3, 4)
+
+
+def rows(emulator: Emulator, table: str, *more_keys: str) -> list[dict[str, object]]:
+    """All rows of a table, keys and columns together."""
+    import tablestore
+
+    keys = ["user_id", "client_name", *more_keys]
+    start, end = [(key, tablestore.INF_MIN) for key in keys], [(key, tablestore.INF_MAX) for key in keys]
+    _, _, found, _ = connect(emulator).get_range(table, "FORWARD", start, end, max_version=1)
+    return [dict(row.primary_key) | {name: value for name, value, _ in row.attribute_columns} for row in found]

@@ -1,0 +1,158 @@
+"""The model or Tablestore fails in the middle of the day: a sentence that names the cause, and nothing is harmed."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.clients import MemoryClient, over_sse
+from support.emulator import Emulator
+from support.fake_openai import STYLES, FakeOpenAI, Fault
+from support.processes import Server, tablestore_environ
+
+KEPT, NEW = "现在住在上海", "养了一只橘猫"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    server: Server
+    llm: FakeOpenAI
+    tablestore: Emulator
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with FakeOpenAI() as llm, Emulator() as tablestore:
+        environ = {**llm.environ(), **tablestore_environ(tablestore), "ADD_TIMEOUT": "4"}
+        with Server(tmp_path_factory.mktemp("outages"), **environ) as server:
+            yield Stack(server, llm, tablestore)
+
+
+@pytest.fixture
+def client(stack: Stack) -> Iterator[MemoryClient]:
+    """A user with one memory; when all works again it is still there, alone, and can be found and added to."""
+    with over_sse(stack.server.url("cline", "ann")) as connected:
+        connected.delete_all()
+        connected.add(KEPT)
+        yield connected
+        assert connected.texts() == [KEPT]
+        assert connected.search("住在哪里")[0]["memory"] == KEPT
+        assert connected.add(NEW)["results"][0]["event"] == "ADD"
+
+
+def refused(client: MemoryClient, *named: str) -> None:
+    """An add fails, and says so in words that name these."""
+    answer = client.call("add_memories", text=NEW)
+    assert answer.failed
+    for name in named:
+        assert name in answer.text
+    assert NEW not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [
+        (Fault.refused_key(), ("OPENAI_API_KEY",)),
+        (Fault.no_quota(), ("quota", "OPENAI_API_KEY")),
+        (Fault.no_such_model(), ("LLM_MODEL",)),
+        (Fault.throttled(), ("throttling", "LLM_MODEL")),
+        (Fault.broken(), ("LLM_MODEL",)),
+        (Fault.hang(), ("in time", "OPENAI_BASE_URL")),
+        (Fault.slow(6), ("in time", "OPENAI_BASE_URL")),
+        (Fault.drop(), ("OPENAI_BASE_URL",)),
+        (Fault.garbage(), ("OPENAI_BASE_URL",)),
+    ],
+    ids=lambda value: f"{value.trouble} {value.status}" if isinstance(value, Fault) else "",
+)
+def test_the_llm_fails(stack: Stack, client: MemoryClient, fault: Fault, named: tuple[str, ...]) -> None:
+    with stack.llm.failing("chat", fault):
+        refused(client, "LLM", *named)
+
+
+@pytest.mark.parametrize("style", ["empty", "not_json"])
+def test_the_llm_talks_nonsense_twice(stack: Stack, client: MemoryClient, style: str) -> None:
+    stack.llm.style_next(STYLES[style], STYLES[style])
+    refused(client, "LLM_MODEL")
+
+
+@pytest.mark.parametrize("style", ["empty", "not_json"])
+def test_the_llm_talks_nonsense_once(stack: Stack, client: MemoryClient, style: str) -> None:
+    stack.llm.style_next(STYLES[style])
+    with over_sse(stack.server.url("cline", f"patient {style}")) as patient:
+        assert patient.add(NEW)["results"][0]["memory"] == NEW
+
+
+def test_the_embedder_gives_another_dimension(stack: Stack, client: MemoryClient) -> None:
+    with stack.llm.failing("embeddings", Fault.wrong_dimension()):
+        refused(client, "1537", "1536", "TABLESTORE_VECTOR_DIMENSION")
+
+
+def test_the_embedder_refuses_the_key(stack: Stack, client: MemoryClient) -> None:
+    with stack.llm.failing("embeddings", Fault.refused_key()):
+        refused(client, "OPENAI_API_KEY")
+        answer = client.call("search_memories", query="住在哪里")
+        assert answer.failed
+        assert "OPENAI_API_KEY" in answer.text
+
+
+@contextlib.contextmanager
+def tablestore_failing(stack: Stack, **rule: object) -> Iterator[None]:
+    stack.tablestore.fault(**rule)
+    try:
+        yield
+    finally:
+        stack.tablestore.clear_faults()
+
+
+@pytest.mark.parametrize(
+    ("rule", "named"),
+    [
+        ({"error": "OTSAuthFailed"}, "TABLESTORE_ACCESS_KEY_ID"),
+        ({"error": "OTSServerBusy"}, "TABLESTORE_"),
+        ({"error": "OTSQuotaExhausted"}, "TABLESTORE_"),
+        ({"drop": True}, "TABLESTORE_ENDPOINT"),
+        ({"delay": 6}, "TABLESTORE_"),
+    ],
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
+)
+def test_tablestore_fails(stack: Stack, client: MemoryClient, rule: dict[str, object], named: str) -> None:
+    with tablestore_failing(stack, **rule):
+        refused(client, "Tablestore", named)
+
+
+def test_a_moment_of_trouble_is_not_even_noticed(stack: Stack, client: MemoryClient) -> None:
+    stack.llm.fail_next("chat", Fault.throttled(retry_after=0.1), Fault.broken(503))
+    stack.llm.fail_next("embeddings", Fault.drop())
+    stack.tablestore.fault(error="OTSServerBusy", times=2)
+    try:
+        with over_sse(stack.server.url("cline", "lucky")) as lucky:
+            assert lucky.add(NEW)["results"][0]["memory"] == NEW
+    finally:
+        stack.tablestore.clear_faults()
+
+
+def test_tablestore_is_gone_and_comes_back(tmp_path: Path, llm: FakeOpenAI) -> None:
+    """The same data on the same port, after a time without."""
+    with Emulator(tmp_path / "cloud") as tablestore:
+        environ = {**llm.environ(), **tablestore_environ(tablestore), "ADD_TIMEOUT": "4"}
+        with Server(tmp_path, **environ) as server, over_sse(server.url("cline", "ann")) as client:
+            client.add(KEPT)
+            tablestore.kill()
+            refused(client, "Tablestore", "TABLESTORE_ENDPOINT")
+            port = environ["TABLESTORE_ENDPOINT"].rpartition(":")[2]
+            key = f"{environ['TABLESTORE_ACCESS_KEY_ID']}:{environ['TABLESTORE_ACCESS_KEY_SECRET']}"
+            options = ["--port", port, "--access-key", key]
+            with Emulator(tmp_path / "cloud", options=options):
+                assert client.texts() == [KEPT]
+
+
+def test_the_wrong_model_address(tmp_path: Path, tablestore: Emulator) -> None:
+    """Nothing listens there."""
+    environ = {"OPENAI_API_KEY": "sk-any", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "ADD_TIMEOUT": "3"}
+    with Server(tmp_path, **environ, **tablestore_environ(tablestore)) as server:
+        with over_sse(server.url("cline", "ann")) as client:
+            refused(client, "LLM", "OPENAI_BASE_URL")
+            assert client.memories() == []
+        assert "sk-any" not in server.log
