@@ -91,7 +91,7 @@ class Evaluator:
         if not isinstance(field, TextField):
             return self._terms(q.Terms(query.field, (query.text,), scored=True, weight=query.weight))
         tokens = field.tokens(query.text)
-        wanted = len(tokens) if query.every else max(required(query.minimum, len(tokens)), 1)
+        wanted = max(len(tokens) if query.every else required(query.minimum, len(tokens)), 1)
         scores, held = np.zeros(self._size), np.zeros(self._size, np.uint32)
         for token in tokens:
             docs, found = self._token(field, token)

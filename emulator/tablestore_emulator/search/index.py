@@ -154,9 +154,9 @@ class SearchIndex:
             self._places[[self._numbers[key] for key in self._keys]] = np.arange(len(self._keys))
         return self._places
 
-    def place_after(self, key: Key) -> int:
-        """How many rows come before or at `key`."""
-        return bisect_right(self._keys, key)
+    def rows_before(self, key: Key, *, inclusive: bool) -> int:
+        """How many rows come before `key`, or at it too."""
+        return (bisect_right if inclusive else bisect_left)(self._keys, key)
 
     def _document(self, doc: int) -> Document:
         found = self._documents[doc]

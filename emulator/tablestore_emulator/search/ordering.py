@@ -59,17 +59,17 @@ def arrange(
 ) -> NDArray[np.int64]:
     """The matching documents in order, from behind `after` on; rows that tie are in primary key order."""
     docs = np.flatnonzero(matches.mask)
-    places = _places(index, docs, after)
     keys = []
     for number, sorter in enumerate(sort):
         if isinstance(sorter, KeySort):
-            keys.append(_downward(places, after) if sorter.descending else places)
+            keys.append(_places(index, docs, after, sorter.descending))
             continue
         values, missing = _column(index, matches, docs, sorter)
         if after is not None:  # the cursor takes part as one more row, behind the document that it was made from
             values, missing = _with(values, missing, after.values[number])
         keys.append(_ranks(values, missing, sorter.descending))
-    order = np.lexsort([places, *reversed(keys)])
+    keys.append(_places(index, docs, after, descending=False))
+    order = np.lexsort(keys[::-1])
     if after is not None:
         order = order[int(np.flatnonzero(order == len(docs))[0]) + 1 :]
     return docs[order]
@@ -87,10 +87,12 @@ def _raw(values: NDArray[Any], missing: Mask) -> Any:
     return None if missing[0] else values.tolist()[0]
 
 
-def _places(index: "SearchIndex", docs: NDArray[np.int64], after: Cursor | None) -> NDArray[np.int64]:
-    """Odd numbers in primary key order, which leaves room for a cursor between two rows."""
+def _places(index: "SearchIndex", docs: NDArray[np.int64], after: Cursor | None, descending: bool) -> NDArray[np.int64]:
+    """Ranks in primary key order: odd numbers, which leaves room for a cursor right behind its document."""
     places = 2 * index.key_places()[docs] + 1
-    return places if after is None else np.append(places, 2 * index.place_after(after.key))
+    if after is not None:
+        places = np.append(places, 2 * index.rows_before(after.key, inclusive=not descending))
+    return -places if descending else places
 
 
 def _with(values: NDArray[Any], missing: Mask, last: Any) -> tuple[NDArray[Any], Mask]:
@@ -107,13 +109,6 @@ def _ranks(values: NDArray[Any], missing: Mask, descending: bool) -> NDArray[np.
     ranks = np.full(len(values), len(values), np.int64)
     inverse = np.unique(values[~missing], return_inverse=True)[1].reshape(-1)
     ranks[~missing] = -inverse if descending else inverse
-    return ranks
-
-
-def _downward(places: NDArray[np.int64], after: Cursor | None) -> NDArray[np.int64]:
-    ranks = -places
-    if after is not None:
-        ranks[-1] += 2  # behind its own document from this side too
     return ranks
 
 

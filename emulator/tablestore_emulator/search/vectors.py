@@ -158,7 +158,7 @@ def inner(rows: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
     Not `rows @ vector`: BLAS splits that over all cores, and on a machine with other work waits for its descheduled
     helpers (measured on 2 busy cores: three times slower than one core alone, and eight times at worst).
     """
-    return np.einsum("ij,j->i", rows, vector)
+    return np.asarray(np.einsum("ij,j->i", rows, vector))
 
 
 def top_k(closeness: Floats, k: int) -> NDArray[np.int64]:
