@@ -1,0 +1,162 @@
+"""One instance as the platform treats it: hooks, headers, credentials, events. The checkout's bootstrap, real wires."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.emulator import Emulator
+from support.function_compute import SYSTEM_PATH, Instance, Role, tablestore
+
+BOOTSTRAP = Path(__file__).resolve().parents[2] / "bootstrap"
+OPEN = {"MEMORY_PIPELINE": "verbatim", "MCP_AUTH": "anonymous"}
+ALICE = {"user": "alice", "client": "cline"}
+TOOL_CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def role(emulator: Emulator) -> Role:
+    return Role(emulator)
+
+
+@pytest.fixture(scope="module")
+def instance(emulator: Emulator, role: Role, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    log = tmp_path_factory.mktemp("instance") / "log"
+    with Instance(BOOTSTRAP, log, role, **tablestore(emulator), **OPEN) as running:
+        yield running
+
+
+def call(instance: Instance, tool: str, request_id: str = "", **arguments: str) -> Any:
+    """A tool call over Streamable HTTP through the HTTP trigger; its decoded result. Fails on an error."""
+    body = TOOL_CALL | {"params": {"name": tool, "arguments": arguments}}
+    response = instance.request("POST", "/mcp/cline/http/alice", json=body, headers=ACCEPT, request_id=request_id)
+    result = response.json()["result"]
+    assert not result.get("isError"), result
+    return json.loads(result["content"][0]["text"])
+
+
+def test_initializer_makes_the_tables_and_may_come_twice(instance: Instance, emulator: Emulator) -> None:
+    assert instance.initialize().status_code == 200
+    made = emulator.calls()["CreateTable"]
+    assert instance.initialize().status_code == 200
+    assert emulator.calls()["CreateTable"] == made == 4
+
+
+def test_pre_stop_leaves_the_instance_usable(instance: Instance) -> None:
+    for _ in range(2):
+        assert instance.pre_stop().status_code == 200
+    assert call(instance, "add_memories", text="喜欢吃辣")["results"][0]["event"] == "ADD"
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/initialize"), ("GET", "/pre-stop"), ("POST", "/invoke")])
+def test_clients_reach_no_hook(instance: Instance, method: str, path: str) -> None:
+    assert instance.request(method, path, json={"action": "status"}).status_code in (404, 405)
+
+
+@pytest.mark.parametrize("said", [[], ["/invoke", "/http-invoke"], ["/initialize"]])
+def test_event_is_believed_only_from_the_api(instance: Instance, said: list[str]) -> None:
+    headers = [("x-fc-control-path", path) for path in said]
+    response = httpx.post(instance.url + "/invoke", json={"action": "status"}, headers=headers, timeout=60)
+    assert response.status_code in (404, 405)
+
+
+def test_request_ids_reach_the_log(instance: Instance) -> None:
+    call(instance, "list_memories", request_id="1-trace-me")
+    lines = [json.loads(line) for line in instance.log.splitlines() if line.startswith('{"at"')]
+    assert [line["tool"] for line in lines if line.get("request") == "1-trace-me"] == ["list_memories"]
+
+
+def test_invocations_are_marked_in_the_log(instance: Instance) -> None:
+    instance.invoke({"action": "status"}, request_id="1-invoked")
+    assert "FC Invoke Start RequestId: 1-invoked" in instance.log
+    assert "FC Invoke End RequestId: 1-invoked" in instance.log
+
+
+def test_status_tells_the_operator_what_to_do(instance: Instance) -> None:
+    status = instance.invoke({"action": "status"})["result"]
+    assert status["store"] == "reachable"
+    assert status["urls"]["sse"].endswith("/mcp/{client_name}/sse/{user_id}")
+    assert "mcpServers" in status["paste"]
+
+
+def test_events_do_what_the_tools_do(instance: Instance) -> None:
+    who = {"user": "李雷", "client": "cherry studio"}
+    added = instance.invoke({"action": "add", "text": "住在上海", **who})["result"]["results"]
+    assert [change["event"] for change in added] == ["ADD"]
+    assert [m["memory"] for m in instance.invoke({"action": "search", "query": "上海", **who})["result"]] == [
+        "住在上海"
+    ]
+    assert [m["id"] for m in instance.invoke({"action": "list", **who})["result"]] == [added[0]["id"]]
+    assert instance.invoke({"action": "list", **ALICE})["result"] != []  # another's memories are untouched
+    assert instance.invoke({"action": "delete_all", **who})["result"]["deleted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        ({"action": "add", "text": " ", **ALICE}, "text"),
+        ({"action": "add", **ALICE}, "needs 'text'"),
+        ({"action": "list", "user": "a/b", "client": "c"}, "user_id"),
+        ({"action": "list", "user": "a"}, "client_name"),
+        ({"action": "drop"}, '{"action": "status"}'),
+        ([1], '{"action": "status"}'),
+        (None, '{"action": "status"}'),
+    ],
+)
+def test_wrong_events_get_a_sentence(instance: Instance, event: Any, sentence: str) -> None:
+    assert sentence in instance.invoke(event)["error"]
+
+
+def test_renewed_keys_are_used_from_the_next_request_on(instance: Instance, role: Role) -> None:
+    call(instance, "add_memories", text="before the renewal")
+    role.revoke()
+    role.renew()
+    assert "before the renewal" in [m["memory"] for m in call(instance, "list_memories")]
+
+
+def test_keys_are_not_logged(instance: Instance, role: Role) -> None:
+    call(instance, "list_memories")
+    assert role.token not in instance.log
+    assert role.secret not in instance.log
+
+
+def test_keys_that_the_operator_set_stay(emulator: Emulator, tmp_path: Path) -> None:
+    nobody = Role(emulator)
+    nobody.revoke()
+    own = {"TABLESTORE_ACCESS_KEY_ID": emulator.key_id, "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret}
+    with Instance(BOOTSTRAP, tmp_path / "log", nobody, **tablestore(emulator), **own, **OPEN) as instance:
+        assert call(instance, "list_memories") is not None
+
+
+def test_nobody_is_local_there(emulator: Emulator, role: Role, tmp_path: Path) -> None:
+    with Instance(BOOTSTRAP, tmp_path / "log", role, **tablestore(emulator), MEMORY_PIPELINE="verbatim") as instance:
+        body = TOOL_CALL | {"params": {"name": "list_memories", "arguments": {}}}
+        assert instance.request("POST", "/mcp/cline/http/alice", json=body, headers=ACCEPT).status_code == 401
+        assert "token" in instance.invoke({"action": "list", **ALICE})["error"].lower()
+
+
+def test_wrong_configuration_ends_with_a_line_per_mistake(tmp_path: Path) -> None:
+    environ = {"PATH": SYSTEM_PATH, "FC_FUNCTION_NAME": "f", "TABLESTORE_VECTOR_DIMENSION": "many", "LOG_LEVEL": "loud"}
+    done = subprocess.run([BOOTSTRAP], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 2
+    assert "TABLESTORE_VECTOR_DIMENSION" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_function_without_a_store_says_so(tmp_path: Path) -> None:
+    environ = {"PATH": SYSTEM_PATH, "FC_FUNCTION_NAME": "f", "FC_CUSTOM_LISTEN_PORT": "1"}
+    done = subprocess.run([BOOTSTRAP], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "TABLESTORE_INSTANCE_NAME" in done.stderr
