@@ -40,7 +40,7 @@ class PlainScopeStore:
         self._now = PlainSnapshot(scope)
         self._lineage: list[HistoryEntry] = []
 
-    def snapshot(self) -> PlainSnapshot:
+    def snapshot(self, *, deadline: float | None = None) -> PlainSnapshot:
         with self._lock:
             self.snapshots += 1
             return self._now

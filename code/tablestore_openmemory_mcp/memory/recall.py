@@ -33,9 +33,9 @@ class Recall:
     def search(self, store: ScopeStore, index: ScopeIndex, query: str, limit: int, deadline: float) -> list[Hit]:
         """At most `limit` memories, best first. Raises a ModelError or a StoreError."""
         if self._embedder is None:
-            snapshot = store.snapshot()
+            snapshot = store.snapshot(deadline=deadline)
             return _by_words(snapshot, index, query, limit, _living(snapshot))
-        reading = self._pool.submit(store.snapshot)
+        reading = self._pool.submit(store.snapshot, deadline=deadline)
         try:
             vector = self._embedder.embed([query], deadline=deadline)[0]
         finally:

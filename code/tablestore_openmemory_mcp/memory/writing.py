@@ -18,7 +18,7 @@ def write(store: ScopeStore, make: Callable[[Snapshot], Unit], deadline: float) 
     Returns the unit and the scope after it; a unit without changes is not committed. Raises Busy at `deadline`
     (time.monotonic()), or what `make` and the store raise.
     """
-    base = store.snapshot()
+    base = store.snapshot(deadline=deadline)
     pause = _PAUSE
     while True:
         unit = make(base)

@@ -95,9 +95,9 @@ def _refusal(code: str, message: str, status: int | None, place: str, setting: s
     if code == "OTSNoPermissionAccess":
         return Failure(StoreDenied(f"{place} does not permit this to the access key. {said}", setting=KEYS))
     if code in _BUSY or (code == "OTSQuotaExhausted" and message.startswith("Too frequent")):
-        return Failure(StoreUnavailable(f"{place} is busy or throttling. {said}"), transient=True)
+        return Failure(StoreUnavailable(f"{place} is busy or throttling. {said}", setting=setting), transient=True)
     if code in _BROKEN or status in (500, 502, 503, 504):
-        return Failure(StoreUnavailable(said), transient=True, effect=Effect.UNKNOWN)
+        return Failure(StoreUnavailable(said, setting=setting), transient=True, effect=Effect.UNKNOWN)
     return Failure(StoreError(said, setting=setting if status == 404 else None))
 
 

@@ -107,7 +107,7 @@ class ScopeStore(Protocol):
     @property
     def scope(self) -> Scope: ...
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, deadline: float | None = None) -> Snapshot:
         """The scope now: strongly consistent, one row read while the cache is current."""
         ...
 

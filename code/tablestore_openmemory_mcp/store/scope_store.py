@@ -45,10 +45,10 @@ class TablestoreScope:
     def scope(self) -> Scope:
         return self._scope
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, deadline: float | None = None) -> Snapshot:
         """See ScopeStore.snapshot."""
-        self._tables.ensure()
-        return self._loader.newest()
+        self._tables.ensure(deadline)
+        return self._loader.newest(deadline)
 
     def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> Snapshot:
         """See ScopeStore.commit. ValueError for changes that do not fit `base`."""
