@@ -3,12 +3,15 @@
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from support.clients import over_sse
 from support.processes import Server
 
 INSTANCES = 16
 
 
+@pytest.mark.slow
 def test_sixteen_instances_start_at_once(tmp_path: Path, cloud: dict[str, str]) -> None:
     """All make the tables at first use; nobody fails, nobody's memory is lost."""
     environ = {**cloud, "MEMORY_PIPELINE": "verbatim"}

@@ -68,7 +68,7 @@ def refused(client: MemoryClient, *named: str) -> None:
 )
 def test_the_llm_fails(stack: Stack, client: MemoryClient, fault: Fault, named: tuple[str, ...]) -> None:
     with stack.llm.failing("chat", fault):
-        refused(client, "LLM", *named)
+        refused(client, *named)
 
 
 @pytest.mark.parametrize("style", ["empty", "not_json"])
