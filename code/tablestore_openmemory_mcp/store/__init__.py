@@ -1,4 +1,4 @@
-"""Tablestore: tables, memories, history, sessions, credentials. All calls of its SDK are made here."""
+"""Tablestore: every call of its SDK lives in this package. It knows scopes and commits; nothing of MCP or Mem0."""
 
 import logging
 

@@ -152,7 +152,7 @@ class Committer:
         if grown > 0 and count > self._max_memories:
             raise LimitExceeded(
                 f"This memory is full ({len(base.memories)} memories): delete some first.",
-                setting="MAX_MEMORIES_PER_SCOPE",
+                setting="MAX_MEMORIES",
             )
         return count
 

@@ -109,7 +109,8 @@ class ScopeSnapshot:
                 alive.pop(row.id, None)
                 dead[row.id] = Tombstone(row.rev, row.written_at)
             else:
-                in_order &= row.id in alive or not alive or _age(row) >= _age(next(reversed(alive.values())))
+                neighbour = alive.get(row.id) or next(reversed(alive.values()), row)
+                in_order &= _age(row) == _age(neighbour) if row.id in alive else _age(row) >= _age(neighbour)
                 alive[row.id] = row
         if not in_order:
             alive = sorted_rows(alive.values())

@@ -29,6 +29,6 @@ class World:
             self._cache,
             scope,
             vector_limit=self._settings.exact_search_limit,
-            max_memories=self._settings.max_memories_per_scope,
+            max_memories=self._settings.max_memories,
             step=self._step,
         )

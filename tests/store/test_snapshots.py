@@ -1,0 +1,243 @@
+"""Snapshots are exact, cheap while nothing changed, and small."""
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from support.store import (
+    Rows,
+    adding,
+    deleting,
+    fresh_scope,
+    memory,
+    open_store,
+    remember,
+    texts,
+    updating,
+)
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.heads import RING
+from tablestore_openmemory_mcp.store.model import Change, Conflict, text_hash
+
+
+class Calls:
+    """How many requests of each kind a block made."""
+
+    def __init__(self, emulator):
+        self._emulator = emulator
+
+    def __enter__(self):
+        self._before = self._emulator.calls()
+        self.made = {}
+        return self
+
+    def __exit__(self, *_):
+        after = self._emulator.calls()
+        made = {api: n - self._before.get(api, 0) for api, n in after.items()}
+        self.made.update({api: n for api, n in made.items() if n})
+
+
+def test_what_comes_back(emulator):
+    scope = fresh_scope()
+    given = memory("喜欢吃辣 🌶", expires_at=99, vector=[1, 2, 2, 0, 0, 0, 0, 0])
+    plain = memory("no vector")
+    object.__setattr__(plain, "vector", None)
+    object.__setattr__(plain, "vector_model", None)
+    store = open_store(emulator).scope(scope)
+    committed = store.commit(
+        [Change("ADD", given.id, given), Change("ADD", plain.id, plain)], base=store.snapshot()
+    )
+    read = open_store(emulator).scope(scope).snapshot()
+    for snapshot in (committed, read):
+        back = snapshot.memories[given.id]
+        assert (back.text, back.created_at, back.updated_at) == (given.text, given.created_at, given.updated_at)
+        assert (dict(back.metadata), back.vector_model, back.expires_at, back.rev) == (given.metadata, "fake", 99, 1)
+        assert back.vector.dtype == np.float32
+        np.testing.assert_array_equal(back.vector, given.vector)
+        ids, matrix = snapshot.matrix("fake")
+        assert list(ids) == [given.id]
+        np.testing.assert_allclose(matrix, [[1 / 3, 2 / 3, 2 / 3, 0, 0, 0, 0, 0]], rtol=1e-6)
+        assert snapshot.matrix("another")[1].shape == (0, 0)
+        assert snapshot.by_text_hash(text_hash("喜欢吃辣  🌶")).id == given.id
+        assert snapshot.by_text_hash(text_hash("unknown")) is None
+        assert snapshot.memories[plain.id].vector is None
+    with pytest.raises(TypeError):
+        read.memories["x"] = given
+
+
+def test_round_trips(emulator):
+    scope = fresh_scope()
+    mine, other = (open_store(emulator).scope(scope) for _ in range(2))
+    remember(mine, "a")
+    texts(other)
+    with Calls(emulator) as add:
+        remember(mine, *(f"m{i}" for i in range(20)))
+    assert add.made == {"GetRow": 1, "UpdateRow": 2, "BatchWriteRow": 1}
+    with Calls(emulator) as current:
+        mine.snapshot()
+    assert current.made == {"GetRow": 1}
+    with Calls(emulator) as behind:
+        assert len(texts(other)) == 21
+    assert behind.made == {"GetRow": 1, "BatchGetRow": 1}
+    with Calls(emulator) as cold:
+        texts(open_store(emulator).scope(scope))
+    assert cold.made == {"GetRow": 3, "GetRange": 1}  # one of the three asks for the layout's version
+    with Calls(emulator) as nothing:
+        open_store(emulator).scope(fresh_scope()).snapshot()
+    assert nothing.made == {"GetRow": 2}
+
+
+@pytest.mark.parametrize("behind", [1, 16, 17, 100, RING, RING + 1])
+def test_refresh_after_any_number_of_commits(emulator, behind):
+    scope = fresh_scope()
+    mine, other = (open_store(emulator).scope(scope) for _ in range(2))
+    remember(other, "start")
+    old = texts(mine)
+    for i in range(behind):
+        remember(other, f"m{i}")
+    with Calls(emulator) as refresh:
+        assert texts(mine) == old + [f"m{i}" for i in range(behind)]
+    assert ("GetRange" in refresh.made) == (behind > RING)
+
+
+def test_many_ids_in_one_commit(emulator):
+    """More than a slot can name, and more than one BatchGetRow."""
+    scope = fresh_scope()
+    mine, other = (open_store(emulator).scope(scope) for _ in range(2))
+    remember(other, "start")
+    texts(mine)
+    for n in (150, 450):
+        remember(other, *(f"{n}-{i}" for i in range(n)))
+        assert len(texts(mine)) == len(texts(other))
+    Rows(emulator, scope).audit()
+
+
+def test_exact_under_concurrent_commits(emulator):
+    """Each commit adds or removes a pair whose two texts agree: a snapshot between two states would hold half a pair."""
+    scope = fresh_scope()
+    done = threading.Event()
+
+    def write(seed):
+        rng, store = random.Random(seed), open_store(emulator).scope(scope)
+        base, committed = store.snapshot(), 0
+        while committed < 25:
+            pairs = {}
+            for m in base.memories.values():
+                pairs.setdefault(m.text.rpartition(" ")[0], []).append(m)
+            if pairs and rng.random() < 0.5:
+                left, right = rng.choice(sorted(pairs.items()))[1]
+                if rng.random() < 0.5:
+                    changes = [deleting(left), deleting(right)]
+                else:
+                    name = f"{seed}.{committed}"
+                    changes = [updating(left, f"{name} left"), updating(right, f"{name} right")]
+            else:
+                changes = adding(f"{seed}.{committed} left", f"{seed}.{committed} right")
+            try:
+                base = store.commit(changes, base=base)
+                committed += 1
+            except Conflict as conflict:
+                base = conflict.latest
+
+    def read():
+        seen, count = {}, 0
+        cached = open_store(emulator).scope(scope)
+        while not done.is_set():
+            for store in (cached, open_store(emulator).scope(scope)):
+                snapshot = store.snapshot()
+                names = sorted(m.text for m in snapshot.memories.values())
+                assert [n.partition(" ")[0] for n in names[::2]] == [n.partition(" ")[0] for n in names[1::2]]
+                assert seen.setdefault(snapshot.seq, names) == names
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(5) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        writers = [pool.submit(write, seed) for seed in range(3)]
+        try:
+            for writer in writers:
+                writer.result(120)
+        finally:
+            done.set()
+        assert all(reader.result(60) > 0 for reader in readers)
+    assert open_store(emulator).scope(scope).snapshot().seq == 75
+    Rows(emulator, scope).audit()
+
+
+def test_matrix_is_kept_from_commit_to_commit(emulator):
+    scope = fresh_scope()
+    store = open_store(emulator).scope(scope)
+    a, b, c = remember(store, "a", "b", "c")
+    store.snapshot().matrix("fake")
+    base = store.commit([deleting(a), updating(b, "b2"), *adding("d")], base=store.snapshot())
+    ids, matrix = base.matrix("fake")
+    assert list(ids) == [m.id for m in base.memories.values()]
+    fresh_ids, fresh = open_store(emulator).scope(scope).snapshot().matrix("fake")
+    assert list(ids) == list(fresh_ids)
+    np.testing.assert_array_equal(matrix, fresh)
+    np.testing.assert_allclose(np.linalg.norm(matrix, axis=1), 1, rtol=1e-6)
+    assert not matrix.flags.writeable
+
+
+def test_a_crowd_at_a_cold_scope_reads_it_once(emulator):
+    scope = fresh_scope()
+    remember(open_store(emulator).scope(scope), "a")
+    store = open_store(emulator)
+    store.ensure_tables()
+    with Calls(emulator) as calls, ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda _: texts(store.scope(scope)), range(32)))
+    assert found == [["a"]] * 32
+    assert calls.made["GetRange"] == 1
+
+
+def test_cache_is_bounded_by_bytes(emulator):
+    from tablestore_openmemory_mcp.store.cache import SnapshotCache
+
+    scopes = [fresh_scope() for _ in range(4)]
+    store = open_store(emulator)
+    snapshots = []
+    for scope in scopes:
+        remember(store.scope(scope), "x" * 1000)
+        snapshots.append(store.scope(scope).snapshot())
+    cache = SnapshotCache(max_bytes=2 * snapshots[0].nbytes)
+    for snapshot in snapshots:
+        cache.put(snapshot)
+    assert [cache.get(scope) is not None for scope in scopes] == [False, False, True, True]
+    assert cache.get(scopes[2]) and cache.put(snapshots[0])
+    assert [cache.get(scope) is not None for scope in scopes] == [True, False, True, False]
+
+
+def test_a_scope_is_a_wall(emulator):
+    store = open_store(emulator)
+    names = [("a", "b"), ("a", "c"), ("ab", "b"), ("a ", "b"), ("用户", "b"), ("b", "a")]
+    scopes = [Scope(user + str(fresh_scope().user_id), client) for user, client in names]
+    for scope in scopes:
+        remember(store.scope(scope), f"of {scope.user_id}")
+    fresh = open_store(emulator)
+    for scope in scopes:
+        assert texts(fresh.scope(scope)) == [f"of {scope.user_id}"]
+    one, two = store.scope(scopes[0]), store.scope(scopes[1])
+    with pytest.raises(ValueError, match="another scope"):
+        one.commit(adding("x"), base=two.snapshot())
+    (theirs,) = two.snapshot().memories.values()
+    assert one.history(theirs.id) == []
+    with pytest.raises(ValueError, match="is not there"):
+        one.commit([deleting(theirs)], base=one.snapshot())
+
+
+def test_tables_made_anew(emulator):
+    """An operator dropped the tables: a process with a warm cache notices."""
+    from support.emulator import connect
+
+    prefix = "dropped"
+    scope = fresh_scope()
+    mine, other = (open_store(emulator, TABLESTORE_TABLE_NAME=prefix) for _ in range(2))
+    remember(mine.scope(scope), "a", "b")
+    remember(mine.scope(scope), "c")
+    client = connect(emulator)
+    client.delete_table(f"{prefix}_heads")
+    client.delete_table(f"{prefix}_memories")
+    remember(other.scope(scope), "new")
+    assert texts(mine.scope(scope)) == ["new"]

@@ -1,0 +1,175 @@
+"""A writer that slept while others went on harms nothing when it wakes, wherever it fell asleep."""
+
+import signal
+
+import pytest
+from support.store import (
+    Held,
+    Rows,
+    Writer,
+    adding,
+    deleting,
+    fresh_scope,
+    open_store,
+    remember,
+    texts,
+    updating,
+)
+from tablestore_openmemory_mcp.store import commit
+from tablestore_openmemory_mcp.store.model import Conflict
+
+
+def rewrite(store, old, text):
+    base = store.snapshot()
+    return store.commit([updating(base.memories[old.id], text)], base=base)
+
+
+def forget(store, old):
+    base = store.snapshot()
+    return store.commit([deleting(base.memories[old.id])], base=base)
+
+
+@pytest.mark.parametrize("step", ["committed", "applying", "applied"])
+def test_update_rewritten_by_another(emulator, step):
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    (old,) = remember(other, "v1")
+    with Held(emulator, scope, lambda store: rewrite(store, old, "v2"), at=(step, 1)) as sleeper:
+        rewrite(other, old, "v3")
+        assert sleeper.go().seq == 2
+    assert texts(other) == texts(open_store(emulator).scope(scope)) == ["v3"]
+    assert [entry.new_text for entry in other.history(old.id)] == ["v1", "v2", "v3"]
+    Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize("step", ["committed", "applying", "applied"])
+def test_update_deleted_by_another(emulator, step):
+    """The tombstone is what keeps the sleeper from bringing it back."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    (old,) = remember(other, "v1")
+    with Held(emulator, scope, lambda store: rewrite(store, old, "v2"), at=(step, 1)) as sleeper:
+        forget(other, old)
+        sleeper.go()
+    assert texts(other) == texts(open_store(emulator).scope(scope)) == []
+    assert [entry.event for entry in other.history(old.id)] == ["ADD", "UPDATE", "DELETE"]
+    Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize("step", ["committed", "applying", "applied"])
+def test_add_then_everything_deleted(emulator, step):
+    """What it writes too late is of an old epoch: never seen, and taken back."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    with Held(emulator, scope, lambda store: remember(store, "mine"), at=(step, 1)) as sleeper:
+        assert other.delete_all() == 2
+        sleeper.go()
+    assert texts(other) == texts(open_store(emulator).scope(scope)) == []
+    assert Rows(emulator, scope).memories() == Rows(emulator, scope).history() == {}
+    remember(other, "new")
+    Rows(emulator, scope).audit()
+
+
+def test_late_writer_stops_before_its_rows(emulator, monkeypatch):
+    monkeypatch.setattr(commit, "_LATE_SECONDS", 0.0)
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    with Held(emulator, scope, lambda store: remember(store, "mine"), at=("committed", 1)) as sleeper:
+        assert other.delete_all() == 2
+        sleeper.go()
+    assert sleeper.steps == ["committing", "committed", "superseded"]
+    assert Rows(emulator, scope).memories() == {}
+
+
+def test_killed_before_it_could_take_its_rows_back(emulator):
+    """Rows of an old epoch that nobody announced are seen by whoever loads the scope, and swept by the next writer."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    work = [{"do": "add", "texts": ["mine", "mine too"]}]
+    with Writer(emulator, scope, work, at=[("applying", 1, signal.SIGSTOP), ("applied", 1, signal.SIGKILL)]) as writer:
+        writer.wait_until_stopped()
+        assert other.delete_all() == 3
+        writer.thaw()
+        assert writer.result()[2] == -9
+    assert len(Rows(emulator, scope).memories()) == 2
+    fresh = open_store(emulator).scope(scope)
+    assert texts(fresh) == []
+    remember(fresh, "new")
+    Rows(emulator, scope).audit()
+
+
+def test_roll_forward_of_another_writer_after_everything_was_deleted(emulator):
+    """The sleeper is finishing a dead writer's commit when the scope is emptied."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    with Writer(emulator, scope, [{"do": "add", "texts": ["dead"]}], at=[("committed", 1, signal.SIGKILL)]) as dead:
+        assert dead.result()[2] == -9
+    with Held(emulator, scope, lambda store: remember(store, "mine"), at=("applying", 1)) as sleeper:
+        assert other.delete_all() == 2
+        with pytest.raises(Conflict) as conflict:
+            sleeper.go()
+    assert conflict.value.changed is None
+    assert conflict.value.latest.memories == {}
+    remember(other, "new")
+    Rows(emulator, scope).audit()
+
+
+def test_sweep_overtaken_by_an_add(emulator):
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "a", "b")
+    with Held(emulator, scope, lambda store: store.delete_all(), at=("committed", 1)) as sleeper:
+        remember(other, "new")  # finishes the sweep as well
+        Rows(emulator, scope).audit()
+        assert sleeper.go() == 2
+    assert texts(other) == ["new"]
+    Rows(emulator, scope).audit()
+
+
+def test_asleep_before_its_commit(emulator):
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    (old,) = remember(other, "v1")
+    with Held(emulator, scope, lambda store: rewrite(store, old, "mine"), at=("committing", 1)) as sleeper:
+        rewrite(other, old, "v2")
+        (added,) = remember(other, "more")
+        with pytest.raises(Conflict) as conflict:
+            sleeper.go()
+    assert conflict.value.changed == {old.id, added.id}
+    assert [m.text for m in conflict.value.latest.memories.values()] == ["v2", "more"]
+    Rows(emulator, scope).audit()
+
+
+def test_frozen_process(emulator):
+    """The same with a real frozen process, as Function Compute freezes an instance."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    (old,) = remember(other, "v1")
+    work = [{"do": "update", "id": old.id, "text": "v2"}]
+    with Writer(emulator, scope, work, at=[("applying", 1, signal.SIGSTOP)]) as writer:
+        writer.wait_until_stopped()
+        rewrite(other, old, "v3")
+        writer.thaw()
+        assert writer.result()[0] == [2]
+    assert texts(open_store(emulator).scope(scope)) == ["v3"]
+    Rows(emulator, scope).audit()
+
+
+def test_conflict_in_the_middle_of_adds(emulator):
+    """Two writers on the same base: one wins, the other learns what changed and can go on from there."""
+    scope = fresh_scope()
+    one, two = (open_store(emulator).scope(scope) for _ in range(2))
+    base_one, base_two = one.snapshot(), two.snapshot()
+    mine = adding("one")
+    one.commit(mine, base=base_one)
+    changes = adding("two")
+    with pytest.raises(Conflict) as conflict:
+        two.commit(changes, base=base_two)
+    assert conflict.value.changed == {mine[0].id}
+    two.commit(changes, base=conflict.value.latest)
+    assert texts(one) == ["one", "two"]
+    Rows(emulator, scope).audit()

@@ -1,0 +1,88 @@
+"""A commit whose answer was lost is settled by what the head says; nothing is stored twice, nothing is lost."""
+
+import time
+
+import pytest
+from support.store import Held, Rows, adding, fresh_scope, open_store, remember, texts
+from tablestore_openmemory_mcp.errors import StoreUnavailable
+from tablestore_openmemory_mcp.store.heads import RING
+from tablestore_openmemory_mcp.store.model import Conflict
+
+
+@pytest.fixture
+def scope(emulator):
+    scope = fresh_scope()
+    remember(open_store(emulator).scope(scope), "first")
+    return scope
+
+
+def lose_next_answer(emulator, when):
+    emulator.set_faults(rules=[{"apis": ["UpdateRow"], "drop": True, "when": when, "times": 1}])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("first", [True, False])
+def test_lost_answer(emulator, scope, when, first):
+    if first:
+        scope = fresh_scope()  # whose head does not exist yet
+    store = open_store(emulator).scope(scope)
+    base = store.snapshot()
+    lose_next_answer(emulator, when)
+    after = store.commit(adding("mine"), base=base)
+    assert after.seq == base.seq + 1
+    assert texts(open_store(emulator).scope(scope)) == ([] if first else ["first"]) + ["mine"]
+    Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_lost_answer_while_others_go_on(emulator, scope, when):
+    other = open_store(emulator).scope(scope)
+    other.snapshot()
+    lose_next_answer(emulator, when)
+    changes = adding("mine")
+    with Held(
+        emulator, scope, lambda store: store.commit(changes, base=store.snapshot()), at=("unanswered", 1)
+    ) as writer:
+        remember(other, "theirs")
+        if when == "after":
+            assert writer.go().seq == 2
+        else:
+            with pytest.raises(Conflict):
+                writer.go()
+    assert texts(other) == (["first", "mine", "theirs"] if when == "after" else ["first", "theirs"])
+    Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_lost_answer_of_delete_all(emulator, scope, when):
+    store = open_store(emulator).scope(scope)
+    store.snapshot()
+    lose_next_answer(emulator, when)
+    assert store.delete_all() == 1
+    assert texts(store) == []
+    assert Rows(emulator, scope).head()["epoch"] == 1
+    Rows(emulator, scope).audit()
+
+
+def test_answers_lost_for_good(emulator, scope):
+    """The deadline holds, the error says that nothing is certain, and what was written is whole."""
+    store = open_store(emulator).scope(scope)
+    base = store.snapshot()
+    emulator.set_faults(rules=[{"apis": ["UpdateRow", "GetRow"], "drop": True, "when": "after"}])
+    with pytest.raises(StoreUnavailable, match="broke"):
+        store.commit(adding("mine"), base=base, deadline=time.monotonic() + 1)
+    emulator.clear_faults()
+    assert texts(open_store(emulator).scope(scope)) == ["first", "mine"]
+
+
+def test_ring_overtaken(emulator, scope):
+    """256 commits later the ring no longer knows; the caller is told that, not a guess."""
+    other = open_store(emulator).scope(scope)
+    other.snapshot()
+    lose_next_answer(emulator, "after")
+    with Held(emulator, scope, lambda store: remember(store, "mine"), at=("unanswered", 1)) as writer:
+        for i in range(RING):
+            remember(other, f"m{i}")
+        with pytest.raises(StoreUnavailable, match="cannot be told"):
+            writer.go()
+    assert len(texts(other)) == RING + 2
