@@ -61,7 +61,7 @@ class Embedder:
             dimensions=self._dimension if sends else openai.omit,
             timeout=timeout,
         )
-        return [row.embedding for row in sorted(understood(reply).data, key=lambda row: row.index)]
+        return [row.embedding for row in sorted(understood(reply, "the embedder").data, key=lambda row: row.index)]
 
     def _adapt(self, refusal: Refused, sends: bool, longest: int) -> None:
         said = str(refusal)

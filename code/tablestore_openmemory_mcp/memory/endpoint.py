@@ -1,5 +1,6 @@
 """One OpenAI-compatible endpoint: the client, retries within a deadline, errors that name the variable to look at."""
 
+import json
 import logging
 import random
 import re
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 20.0  # failed attempts are repeated this long; a slow answer may take until the deadline
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 4.0
 _UNPAID = re.compile(r"insufficient.?(quota|balance)|exceeded your current quota|arrear|overdue|good standing|billing")
+_QUOTE = 12  # characters in common that make a quotation
 _SHOWN = 200  # characters of a vendor's explanation that reach the person
 
 
@@ -109,22 +111,30 @@ class Endpoint:
         body: Any = e.body
         message = body.get("message") if isinstance(body, dict) else None
         text = str(message or e.message)
-        for line in _sent_texts(e):  # some vendors quote the request; a memory's text is nobody else's business
-            if line[:24] in text:
-                return "the endpoint's explanation quotes the request and is left out"
+        if _quotes(text, _sent_by_person(e)):
+            return "its explanation quotes the request and is left out"
         return text.replace(self._api_key, "…")[:_SHOWN]
 
 
-def understood(reply: Any) -> Any:
+def understood(reply: Any, who: str) -> Any:
     """`reply`, if it is an answer of the API. The SDK hands over a captive portal's HTML as a string."""
     if isinstance(reply, str):
-        raise ModelError("The address answered, but not as an OpenAI-compatible API does", setting="OPENAI_BASE_URL")
+        raise ModelError(f"What answered for {who} is no OpenAI-compatible API", setting="OPENAI_BASE_URL")
     return reply
 
 
-def _sent_texts(e: "openai.APIStatusError") -> list[str]:
-    sent = e.request.content.decode(errors="replace")
-    return list(re.findall(r'"(?:content|input)":\s*\[?"((?:[^"\\]|\\.){12,})', sent))
+def _sent_by_person(e: "openai.APIStatusError") -> str:
+    try:
+        body = json.loads(e.request.content)
+    except ValueError:
+        return ""
+    said = body.get("input") or [m["content"] for m in body.get("messages", []) if m["role"] == "user"][:1]
+    return "\n".join(said)
+
+
+def _quotes(explanation: str, sent: str) -> bool:
+    """Whether some vendor quotes what a person said: a memory's text is nobody else's business."""
+    return any(explanation[i : i + _QUOTE] in sent for i in range(len(explanation) - _QUOTE + 1))
 
 
 def _retry_after(e: "openai.APIStatusError") -> float | None:

@@ -78,7 +78,7 @@ class ChatModel:
         reply: Any = client.chat.completions.create(
             model=self._model, messages=cast(Any, list(messages)), timeout=timeout, **options
         )
-        return _streamed(reply, ends) if dialect.stream else _whole(understood(reply))
+        return _streamed(reply, ends) if dialect.stream else _whole(understood(reply, "the LLM"))
 
 
 def adapted(dialect: Dialect, refusal: str) -> Dialect:
