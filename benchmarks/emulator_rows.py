@@ -111,7 +111,9 @@ def start(folder: Path, rows: int, python: str) -> None:
         for start in range(0, rows, 200):
             request = ots.BatchWriteRowRequest()
             items = [
-                ots.PutRowItem(ots.Row([("user", "u"), ("id", f"{i:08}")], [("text", "x" * 100)]), ots.Condition("IGNORE"))
+                ots.PutRowItem(
+                    ots.Row([("user", "u"), ("id", f"{i:08}")], [("text", "x" * 100)]), ots.Condition("IGNORE")
+                )
                 for i in range(start, min(start + 200, rows))
             ]
             request.add(ots.TableInBatchWriteRowItem("many", items))
@@ -119,7 +121,9 @@ def start(folder: Path, rows: int, python: str) -> None:
     began = time.perf_counter()
     with Emulator(folder, python=python) as emulator:
         connect(emulator).get_row("many", [("user", "u"), ("id", f"{rows - 1:08}")], max_version=1)
-        print(f"-- start with {rows:,} rows on disk: {time.perf_counter() - began:.2f} s, {memory(emulator)} MB resident")
+        print(
+            f"-- start with {rows:,} rows on disk: {time.perf_counter() - began:.2f} s, {memory(emulator)} MB resident"
+        )
 
 
 def create(client: Any, name: str) -> None:
@@ -164,7 +168,9 @@ def report(what: str, count: int, emulator: Emulator, do: Callable[[], None]) ->
     used, began = cpu(emulator), time.perf_counter()
     do()
     took, used = time.perf_counter() - began, cpu(emulator) - used
-    print(f"{what:48} {count / took:8.0f}/s  {took / count * 1e3:7.3f} ms each, {used / count * 1e3:.3f} ms of server CPU")
+    print(
+        f"{what:48} {count / took:8.0f}/s  {took / count * 1e3:7.3f} ms each, {used / count * 1e3:.3f} ms of server CPU"
+    )
 
 
 def cpu(emulator: Emulator) -> float:

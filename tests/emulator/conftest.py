@@ -1,0 +1,34 @@
+"""One in-memory emulator per test module: tests keep apart by table names."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.emulator import Emulator, connect
+from support.tables import create_table
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Any:
+    return connect(emulator)
+
+
+@pytest.fixture
+def make_table(client: Any) -> Callable[..., str]:
+    """Create a table nobody else uses; arguments as create_table's. Its name."""
+
+    def make(*columns: tuple[str, str], **options: Any) -> str:
+        name = f"t{next(_numbers)}"
+        create_table(client, name, *columns, **options)
+        return name
+
+    return make
