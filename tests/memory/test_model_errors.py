@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from support.fake_openai import FakeOpenAI, Fault
 
+from support.fake_openai import FakeOpenAI, Fault
 from tablestore_openmemory_mcp.errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailable
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
