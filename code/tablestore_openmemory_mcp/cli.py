@@ -67,7 +67,7 @@ def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) ->
     from .server.serve import serve
 
     configure(settings.log_level)
-    app = App(settings, composition.memory, composition.ping, sse=sse)
+    app = App(settings, composition, sse=sse)
     if settings.fc_function_name:
         from .fc.host import Host
         from .fc.welcome import welcome

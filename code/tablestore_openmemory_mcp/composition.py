@@ -8,6 +8,8 @@ from .settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:  # each of these imports takes longer than a first answer may
     from .memory.service import MemoryService
+    from .server.auth.tokens import Tokens
+    from .store.sessions import SessionRows
     from .store.store import TablestoreStore
 
 
@@ -19,6 +21,7 @@ class Composition:
         self._lock = threading.RLock()
         self._store: TablestoreStore | None = None
         self._memory: MemoryService | None = None
+        self._tokens: Tokens | None = None
         self._renewed: tuple[str, str, str | None] | None = None
 
     def store(self) -> "TablestoreStore":
@@ -40,6 +43,19 @@ class Composition:
 
                 self._memory = MemoryService.from_settings(self.settings, self.store())
             return self._memory
+
+    def rows(self) -> "SessionRows":
+        """The store's rows that belong to no one's memory."""
+        return self.store().sessions
+
+    def tokens(self) -> "Tokens":
+        """What mints and checks this deployment's tokens."""
+        with self._lock:
+            if self._tokens is None:
+                from .server.auth.tokens import Tokens
+
+                self._tokens = Tokens(self.settings.auth_secrets, self.rows)
+            return self._tokens
 
     def warm(self, deadline: float) -> None:
         """Do now what the first call would wait for: tables, and every import but Mem0's. Raises a StoreError.

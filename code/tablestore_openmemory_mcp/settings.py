@@ -34,6 +34,9 @@ DELETE_ALL_DESCRIPTION = (
 )
 
 
+MIN_SECRET = 32  # characters
+
+
 class ConfigurationError(Exception):
     """The environment cannot be used. `lines`: one sentence per mistake, each naming the variable and the fix."""
 
@@ -60,6 +63,9 @@ def _name(what: str) -> BeforeValidator:
 
     return BeforeValidator(check)
 
+
+_URL = r"^https?://\S+$"
+_URL_HINT = "an address that begins with https://"
 
 Name = Annotated[str, _name("the name")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -108,9 +114,7 @@ class Settings(BaseModel):
     tablestore_search_memory_min_score: float = Field(0.0, ge=0, le=1)
 
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = Field(
-        None, pattern=r"^https?://\S+$", description="an address that begins with https://"
-    )
+    openai_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     llm_model: str = "qwen-plus"
     embedder_model: str = "text-embedding-v4"
     mem0_fact_extraction_prompt: str | None = None
@@ -132,6 +136,13 @@ class Settings(BaseModel):
         pattern=r"^https?://[^\s/]+/?$",
         description="an address without a path, such as https://memory.example.com",
     )
+    mcp_auth_secret: SecretStr | None = None  # several, separated by commas: the first signs, all verify
+    mcp_auth_issuer: str | None = Field(
+        None, pattern=_URL, description=_URL_HINT
+    )  # of MCP_AUTH=jwt, as are these three
+    mcp_auth_audience: str | None = None
+    mcp_auth_jwks_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
+    mcp_auth_user_claim: str = "sub"
     mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()  # web pages that may call us
     fc_function_name: str | None = None  # set by Function Compute: no one is local there
     host_credentials: bool = False  # found by `load`: the keys are the machine's or the role's, which may renew them
@@ -206,6 +217,15 @@ class Settings(BaseModel):
                 "OPENAI_API_KEY is not set: memories in Tablestore are extracted by an LLM; set OPENAI_API_KEY and "
                 "OPENAI_BASE_URL, or MEMORY_PIPELINE=verbatim to store texts word for word."
             )
+        if any(len(secret) < MIN_SECRET for secret in self.auth_secrets):
+            wrong.append(
+                f"MCP_AUTH_SECRET is too short: {MIN_SECRET} characters at least, as `openssl rand -base64 32` gives."
+            )
+        if self.mcp_auth == "jwt":
+            needed = ("MCP_AUTH_ISSUER", "MCP_AUTH_AUDIENCE", "MCP_PUBLIC_URL")
+            wrong += [
+                f"{name} is not set: MCP_AUTH=jwt needs it." for name in needed if not getattr(self, name.lower())
+            ]
         if self.memory_pipeline == "reconcile" and not self.openai_api_key:
             wrong.append("MEMORY_PIPELINE=reconcile needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL.")
         return wrong
@@ -216,6 +236,17 @@ class Settings(BaseModel):
         if self.store == "auto":
             return bool(self.tablestore_instance_name or self.tablestore_endpoint)
         return self.store == "tablestore"
+
+    @property
+    def auth_secrets(self) -> tuple[str, ...]:
+        """Those of MCP_AUTH_SECRET, the signing one first."""
+        given = self.mcp_auth_secret.get_secret_value() if self.mcp_auth_secret else ""
+        return tuple(secret.strip() for secret in given.split(",") if secret.strip())
+
+    @property
+    def local_is_free(self) -> bool:
+        """Whether this machine's own user needs no token. Behind a proxy or on Function Compute all look local."""
+        return self.mcp_auth == "auto" and not self.mcp_public_url and not self.fc_function_name
 
     @property
     def pipeline(self) -> Literal["reconcile", "verbatim"]:

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 
 from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page, Progress
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.app import App
+from tablestore_openmemory_mcp.server.auth.tokens import Row, Tokens
 from tablestore_openmemory_mcp.server.serve import listen
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.model import Memory
@@ -66,6 +68,36 @@ class PlainMemory:
         return len(self.by_scope.pop(scope, []))
 
 
+class PlainBackend:
+    """What the server needs of the program, without a store: tokens are signed with MCP_AUTH_SECRET."""
+
+    def __init__(self, memory: PlainMemory, settings: Settings) -> None:
+        self._memory = memory
+        self._tokens = Tokens(settings.auth_secrets, PlainRows)
+
+    def memory(self) -> PlainMemory:
+        return self._memory
+
+    def tokens(self) -> Tokens:
+        return self._tokens
+
+    def ping(self) -> None:
+        return None
+
+
+class PlainRows:
+    """Rows of a store that holds none."""
+
+    def secret(self, name: str) -> str:
+        return name * 32
+
+    def list(self, kind: str) -> list[Row]:
+        return []
+
+    def put(self, kind: str, id_: str, n: int, columns: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+
 @contextlib.contextmanager
 def serving(app: App) -> Iterator[str]:
     """`app` on a free loopback port; its base URL."""
@@ -93,8 +125,7 @@ def serving(app: App) -> Iterator[str]:
 
 def plain_app(memory: PlainMemory | None = None, **environ: str) -> App:
     """An application over `memory`; `environ` are settings by their variables' names."""
-    service = memory or PlainMemory()
-    return App(settings(environ), lambda: service, lambda: None)
+    return App(settings(environ), PlainBackend(memory or PlainMemory(), settings(environ)))
 
 
 def settings(environ: Mapping[str, str]) -> Settings:

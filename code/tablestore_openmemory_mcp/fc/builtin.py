@@ -19,6 +19,6 @@ def initialize(composition: Composition) -> None:
 def answer(composition: Composition, event: Any, context: Any) -> dict[str, Any]:
     """What `event` (decoded JSON) gets. The application is made anew for each: what it holds belongs to one event loop,
     and Mangum runs one per event. What is dear, the clients and caches, is the composition's and stays."""
-    app = App(composition.settings, composition.memory, composition.ping, sse=False)
+    app = App(composition.settings, composition, sse=False)
     mangum = Mangum(Host(app, composition), lifespan="on", custom_handlers=[HttpEvent, Invocation])
     return mangum(event, context)

@@ -1,7 +1,7 @@
 """The ASGI application: which path leads where, and what every request passes first. Nothing else."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,16 +12,18 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
-from .auth.door import AnonymousGate, Door, Gate, LocalGate
+from .auth.door import METADATA, Door
+from .auth.gates import gate
+from .auth.metadata import ResourceMetadata
 from .auth.origin import Origins
+from .backend import Backend
 from .calls import Calls
 from .health import Health
 from .http import HttpEndpoint
-from .identity import URLS, Identified, RequestIds
+from .identity import URLS, Identified, RequestIds, from_headers, from_path
 from .logs import CallLog
 from .sessions import Sessions
 from .sse import SseMessages, SseStream
-from .tools import Memory
 
 MESSAGES = "/mcp/messages/"
 
@@ -29,17 +31,15 @@ MESSAGES = "/mcp/messages/"
 class App:
     """The application and what a host needs to know of it. Calling it is ASGI.
 
-    `memory` builds or returns the memory service, `ping` raises a ServiceError if the store cannot be reached; both
-    block and are called on worker threads, at first need.
+    With `sse` false there are no streams, and so nothing that outlives a request.
     """
 
-    def __init__(
-        self, settings: Settings, memory: Callable[[], Memory], ping: Callable[[], None], *, sse: bool = True
-    ) -> None:
+    def __init__(self, settings: Settings, backend: Backend, *, sse: bool = True) -> None:
         self._settings = settings
-        self.calls = Calls(settings, memory, CallLog())
+        self._gate = gate(settings, backend.tokens)
+        self.calls = Calls(settings, backend.memory, CallLog())
         self.sessions = Sessions(settings)
-        self.health = Health(ping)
+        self.health = Health(backend.ping)
         self._http = HttpEndpoint(self.calls.server(), settings.max_body_size)
         self._starlette = Starlette(
             routes=self._routes(sse=sse),
@@ -59,26 +59,29 @@ class App:
         self.sessions.drain()
 
     def _routes(self, *, sse: bool) -> list[BaseRoute]:
+        settings = self._settings
         routes: list[BaseRoute] = [
             Route("/healthz", self.health.healthz, methods=["GET"]),
             Route("/readyz", self.health.readyz, methods=["GET"]),
         ]
+        if settings.mcp_auth == "jwt":
+            routes.append(Route(METADATA, ResourceMetadata(settings), methods=["GET"]))
         if sse:
-            stream = SseStream(self.sessions, self.calls.server(), MESSAGES, self._settings.session_idle_timeout)
-            messages = SseMessages(self.sessions, self._settings.max_body_size)
+            stream = SseStream(self.sessions, self.calls.server(), MESSAGES, settings.session_idle_timeout)
+            messages = SseMessages(self.sessions, settings.max_body_size)
             routes += _both("/mcp/messages", messages, "POST")
-            routes += _both("/mcp/{client_name}/sse/{user_id}", Identified(stream), "GET")
+            routes += _both("/mcp/{client_name}/sse/{user_id}", Identified(stream, from_path), "GET")
+            routes += _both("/sse", Identified(stream, from_headers), "GET")
         # POST only: stateless, the SDK would answer GET with a stream that stays open for nothing.
-        routes += _both("/mcp/{client_name}/http/{user_id}", Identified(self._http), "POST")
+        routes += _both("/mcp/{client_name}/http/{user_id}", Identified(self._http, from_path), "POST")
+        routes += _both("/mcp", Identified(self._http, from_headers), "POST")
         return routes
 
     def _middleware(self) -> list[Middleware]:
         settings = self._settings
         layers = [
             Middleware(RequestIds),
-            Middleware(
-                Door, gate=gate(settings), origins=Origins(settings.mcp_allowed_origins, settings.mcp_public_url)
-            ),
+            Middleware(Door, gate=self._gate, origins=Origins(settings.mcp_allowed_origins, settings.mcp_public_url)),
         ]
         if settings.mcp_allowed_origins:
             cors = Middleware(
@@ -94,11 +97,6 @@ class App:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with self._http.running():
             yield
-
-
-def gate(settings: Settings) -> Gate:
-    """Who decides at the door, by MCP_AUTH."""
-    return AnonymousGate() if settings.mcp_auth == "anonymous" else LocalGate()
 
 
 def _both(path: str, endpoint: object, method: str) -> list[BaseRoute]:

@@ -1,13 +1,14 @@
 """From a request to its Caller: whose memory, by whose right."""
 
 import secrets
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import scope as names
-from .caller import Caller
+from .caller import Caller, Principal
 from .logs import REQUEST_ID
 
 URLS = (
@@ -29,18 +30,17 @@ class RequestIds:
 
 
 class Identified:
-    """Puts `scope["caller"]` from the path's client_name and user_id; 400 if they cannot be names, 403 if the
-    principal may not use them."""
+    """Puts `scope["caller"]`; `find` tells whose memory the request is about. 400 if that cannot be made out, 403 if
+    the principal may not use it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, find: "Find") -> None:
         self._app = app
+        self._find = find
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        params = scope["path_params"]
-        principal = scope["principal"]
+        principal: Principal = scope["principal"]
         try:
-            _check_utf8(scope)
-            whose = names.Scope(params["user_id"], params["client_name"])
+            whose = self._find(scope, principal)
         except names.InvalidName as e:
             await PlainTextResponse(str(e), 400)(scope, receive, send)
             return
@@ -52,12 +52,39 @@ class Identified:
         await self._app(scope, receive, send)
 
 
-def _check_utf8(scope: Scope) -> None:
+Find = Callable[[Scope, Principal], names.Scope]
+
+
+def from_path(scope: Scope, _principal: Principal) -> names.Scope:
+    """From a path with {user_id} and {client_name}. Raises InvalidName."""
     # Servers decode the path with replacement characters: two different broken names would become one user.
-    raw = scope.get("raw_path")
-    if raw is None:
-        return
+    _decoded(scope.get("raw_path") or b"", "The path")
+    params = scope["path_params"]
+    return names.Scope(params["user_id"], params["client_name"])
+
+
+def from_headers(scope: Scope, principal: Principal) -> names.Scope:
+    """From the headers X-User-Id and X-Client-Name, percent-encoded; each may be left out if the token allows just one.
+
+    For hosts that route by one fixed path. Raises InvalidName.
+    """
+    headers = dict(scope["headers"])
+    found = {}
+    for what, header, allowed in (
+        ("user_id", b"x-user-id", principal.users),
+        ("client_name", b"x-client-name", principal.clients),
+    ):
+        if header in headers:
+            found[what] = _decoded(headers[header], header.decode().title())
+        elif len(allowed) == 1 and "*" not in allowed[0]:
+            found[what] = allowed[0]
+        else:
+            raise names.InvalidName(f"Send the header {header.decode().title()}, or use another path. {URLS}")
+    return names.Scope(**found)
+
+
+def _decoded(quoted: bytes, what: str) -> str:
     try:
-        unquote_to_bytes(raw).decode()
+        return unquote_to_bytes(quoted).decode()
     except UnicodeDecodeError:
-        raise names.InvalidName(f"The path is not UTF-8; accepted names: {names.NAME_RULE}.") from None
+        raise names.InvalidName(f"{what} is not UTF-8; accepted names: {names.NAME_RULE}.") from None

@@ -22,7 +22,7 @@ TCP_USER_TIMEOUT_MS = 120_000
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, before anything heavy is imported: early clients wait in its queue. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # IPPROTO_TCP spelt out: asyncio turns Nagle's algorithm off only on sockets that say it, and answers take 40 ms else.
+    # IPPROTO_TCP spelt out: only on sockets that say it asyncio turns Nagle's algorithm off; else answers take 40 ms.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

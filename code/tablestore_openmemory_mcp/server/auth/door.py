@@ -1,48 +1,14 @@
 """The middleware at the door: every path of the application passes it, but for those in OPEN_PATHS."""
 
-from typing import Protocol
-
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..caller import Principal
-from .local import is_local
+from .gates import Gate
 from .origin import Origins
 from .refusal import Refused
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # tell nothing about anyone
-
-ANONYMOUS = Principal("anonymous")
-LOCAL = Principal("local")
-
-
-class Gate(Protocol):
-    """Decides one request."""
-
-    async def admit(self, scope: Scope) -> Principal:
-        """Who it is. Raises Refused."""
-        ...
-
-
-class AnonymousGate:
-    """MCP_AUTH=anonymous: the operator has decided that the network in front of this server is the lock."""
-
-    async def admit(self, scope: Scope) -> Principal:
-        return ANONYMOUS
-
-
-class LocalGate:
-    """Only this machine's own user; everyone else is told how to come in."""
-
-    async def admit(self, scope: Scope) -> Principal:
-        if is_local(scope):
-            return LOCAL
-        raise Refused(
-            401,
-            "Without a token this server answers only programs on its own machine that call it as localhost and not "
-            "through a proxy. To serve anyone on a network that you trust, start it with MCP_AUTH=anonymous.",
-            {"WWW-Authenticate": "Bearer"},
-        )
+METADATA = "/.well-known/oauth-protected-resource"
+OPEN_PATHS = frozenset({"/healthz", "/readyz", METADATA})  # they tell nothing about anyone
 
 
 class Door:

@@ -1,0 +1,105 @@
+"""Who decides at the door, by MCP_AUTH."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from ...errors import StoreError
+from ...settings import Settings
+from ..caller import Principal
+from .issuer import Issuer, IssuerUnreachable
+from .local import is_local
+from .refusal import Refused
+from .tokens import BadToken, Tokens
+
+logger = logging.getLogger(__name__)
+
+ANONYMOUS = Principal("anonymous")
+LOCAL = Principal("local")
+MAX_TOKEN = 8_192  # characters
+
+HOW_TO_COME_IN = (
+    "Without a token this server answers only programs on its own machine that call it as localhost and not through a "
+    "proxy. Send 'Authorization: Bearer <token>'; `tablestore-openmemory-mcp token --user <user_id>` makes one. To "
+    "serve anyone on a network that you trust, start it with MCP_AUTH=anonymous."
+)
+
+
+class Gate(Protocol):
+    """Decides one request."""
+
+    async def admit(self, scope: Scope) -> Principal:
+        """Who it is. Raises Refused."""
+        ...
+
+
+class AnonymousGate:
+    """MCP_AUTH=anonymous: the operator has decided that the network in front of this server is the lock."""
+
+    async def admit(self, scope: Scope) -> Principal:
+        return ANONYMOUS
+
+
+class TokenGate:
+    """A bearer token, or, if `local_is_free`, no token at all from this machine's own user.
+
+    `check` blocks. It raises BadToken, or a StoreError or IssuerUnreachable if it cannot tell.
+    """
+
+    def __init__(self, check: Callable[[str], Principal], *, local_is_free: bool, challenge: str, help_: str) -> None:
+        self._check = check
+        self._local_is_free = local_is_free
+        self._challenge = challenge
+        self._help = help_
+        self._threads = anyio.CapacityLimiter(16)
+
+    async def admit(self, scope: Scope) -> Principal:
+        given = Headers(scope=scope).getlist("authorization")
+        if not given:
+            if self._local_is_free and is_local(scope):
+                return LOCAL
+            raise Refused(401, self._help, {"WWW-Authenticate": self._challenge})
+        kind, _, token = given[0].strip().partition(" ")
+        if len(given) > 1 or kind.lower() != "bearer" or not 0 < len(token.strip()) <= MAX_TOKEN:
+            raise self._bad("the Authorization header is not 'Bearer <token>'")
+        try:
+            return await anyio.to_thread.run_sync(self._check, token.strip(), limiter=self._threads)
+        except BadToken as e:
+            raise self._bad(str(e)) from None
+        except (StoreError, IssuerUnreachable) as e:
+            logger.warning("a token could not be checked: %s", e)
+            raise Refused(503, "Tokens cannot be checked at the moment; call again soon.", {"Retry-After": "5"}) from e
+
+    def _bad(self, why: str) -> Refused:
+        challenge = f'{self._challenge}{"," if " " in self._challenge else ""} error="invalid_token"'
+        return Refused(401, f"This token is not accepted: {why}.", {"WWW-Authenticate": challenge})
+
+
+def gate(settings: Settings, tokens: Callable[[], Tokens]) -> Gate:
+    """The gate that `settings` ask for. `tokens` is called on worker threads, at first need."""
+    if settings.mcp_auth == "anonymous":
+        return AnonymousGate()
+    if settings.mcp_auth == "jwt":
+        issuer = Issuer(
+            settings.mcp_auth_issuer or "",
+            settings.mcp_auth_audience or "",
+            settings.mcp_auth_user_claim,
+            settings.mcp_auth_jwks_url,
+        )
+        metadata = f"{(settings.mcp_public_url or '').rstrip('/')}/.well-known/oauth-protected-resource"
+        help_ = f"A token of {settings.mcp_auth_issuer} is needed: send 'Authorization: Bearer <token>'."
+        return TokenGate(
+            issuer.check, local_is_free=False, challenge=f'Bearer resource_metadata="{metadata}"', help_=help_
+        )
+    # No resource metadata: there is no OAuth server to discover, and clients would go looking for one.
+    return TokenGate(
+        lambda token: tokens().check(token),
+        local_is_free=settings.local_is_free,
+        challenge=f'Bearer realm="{settings.tablestore_table_name}"',
+        help_=HOW_TO_COME_IN,
+    )

@@ -1,0 +1,140 @@
+"""This deployment's own tokens: signed, for some users and clients, revocable by id.
+
+A token is a JWT (HS256). The first secret signs, all of them verify: to rotate, put a new one first, and drop the old
+one when the tokens it signed have expired. Without MCP_AUTH_SECRET there is one secret per deployment, kept in the
+store and made by whoever needs it first. So any instance knows any token.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Protocol
+
+import jwt
+
+from ...errors import StoreError
+from ..caller import Principal
+
+logger = logging.getLogger(__name__)
+
+ISSUER = "tablestore-openmemory-mcp"
+LEEWAY = 30  # seconds that clocks may disagree
+REVOKED_FRESH = 30.0  # seconds until a revocation is known everywhere
+REVOKED_STALE = 900.0  # seconds a known list is good for while the store is away
+
+
+class BadToken(Exception):
+    """The token is not good. The text says why, never what it was."""
+
+
+class Row(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def columns(self) -> Mapping[str, Any]: ...
+
+
+class Rows(Protocol):
+    """What tokens need of store/sessions.py."""
+
+    def secret(self, name: str) -> str: ...
+    def list(self, kind: str) -> Sequence[Row]: ...
+    def put(self, kind: str, id_: str, n: int, columns: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A new token. `id` revokes it; `expires` in seconds since the epoch, None for never."""
+
+    token: str
+    id: str
+    expires: int | None
+
+
+class Tokens:
+    """Blocking and thread-safe; one per process. `rows` gives the store's rows, asked for at first need."""
+
+    def __init__(self, secrets: Sequence[str], rows: Callable[[], Rows]) -> None:
+        self._given = tuple(secrets)
+        self._rows = rows
+        self._lock = threading.Lock()
+        self._keys: dict[str, bytes] = {}  # by key id, the signing one first
+        self._revoked: frozenset[str] = frozenset()
+        self._revoked_at = float("-inf")
+
+    def mint(self, users: Sequence[str], clients: Sequence[str], lifetime: float | None) -> Minted:
+        """A token for users and clients that match these patterns ("*" stands for anything), good for `lifetime`
+        seconds or for ever. Raises a StoreError if the secret lives in the store and that is away."""
+        key_id, key = next(iter(self._all_keys().items()))
+        now, ident = int(time.time()), token_hex(8)
+        expires = None if lifetime is None else now + int(lifetime)
+        claims = {"iss": ISSUER, "jti": ident, "iat": now, "users": list(users), "clients": list(clients)}
+        if expires is not None:
+            claims["exp"] = expires
+        return Minted(jwt.encode(claims, key, "HS256", headers={"kid": key_id}), ident, expires)
+
+    def check(self, token: str) -> Principal:
+        """Whose token it is. Raises BadToken, or a StoreError if that cannot be found out."""
+        claims = self._decoded(token)
+        ident, users, clients = (claims.get(name) for name in ("jti", "users", "clients"))
+        if not isinstance(ident, str):
+            raise BadToken("it has no id")
+        if ident in self._revoked_ids():
+            raise BadToken("it was revoked")
+        return Principal("token", ident, _patterns(users), _patterns(clients))
+
+    def revoke(self, ident: str) -> None:
+        """Refuse the token with this id; known to every instance within REVOKED_FRESH seconds. Raises a StoreError."""
+        self._rows().put("revoked", ident, 0, {"at": int(time.time())})
+        with self._lock:
+            self._revoked_at = float("-inf")
+
+    def derived_key(self, purpose: str) -> bytes:
+        """A key for something else than tokens, from the signing secret. Raises a StoreError."""
+        return hashlib.sha256(purpose.encode() + b"\0" + next(iter(self._all_keys().values()))).digest()
+
+    def _decoded(self, token: str) -> dict[str, Any]:
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+            key = self._all_keys().get(key_id) if isinstance(key_id, str) else None
+            if key is None:
+                raise BadToken("it was not signed by this server")
+            return jwt.decode(token, key, ["HS256"], issuer=ISSUER, leeway=LEEWAY)
+        except jwt.ExpiredSignatureError:
+            raise BadToken("it has expired") from None
+        except jwt.InvalidTokenError:
+            raise BadToken("it was not signed by this server") from None
+
+    def _all_keys(self) -> dict[str, bytes]:
+        with self._lock:
+            if not self._keys:
+                secrets = self._given or (self._rows().secret("auth"),)
+                self._keys = {_key_id(secret): secret.encode() for secret in secrets}
+            return self._keys
+
+    def _revoked_ids(self) -> frozenset[str]:
+        with self._lock:
+            age = time.monotonic() - self._revoked_at
+            if age > REVOKED_FRESH:
+                try:
+                    self._revoked = frozenset(row.id for row in self._rows().list("revoked"))
+                    self._revoked_at = time.monotonic()
+                except StoreError as e:
+                    if age > REVOKED_STALE:
+                        raise
+                    logger.warning("revoked tokens could not be read; the list is %d s old: %s", age, e)
+            return self._revoked
+
+
+def _key_id(secret: str) -> str:
+    return hashlib.sha256(b"kid\0" + secret.encode()).hexdigest()[:8]
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise BadToken("it does not say whom it is for")
+    return tuple(value)
