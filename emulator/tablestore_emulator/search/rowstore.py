@@ -22,7 +22,7 @@ class EngineRows:
 
     def key_names(self, table: str) -> tuple[str, ...] | None:
         found = self._engine.catalog.find(table)
-        return None if found is None else tuple(found.key_names)
+        return None if found is None or found.base is not None else tuple(found.key_names)
 
     def scan(self, table: str) -> Iterable[tuple[Key, Row]]:
         found = self._engine.catalog.get(table)
