@@ -1,4 +1,4 @@
-"""A server that comes back finds its TypeScript clients again: an EventSource reconnects, but never initializes anew."""
+"""A server that comes back gets its TypeScript clients back: they reconnect, but never initialize again."""
 
 import json
 import subprocess
