@@ -18,11 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("tests", "emulator")]
-
 import tablestore as ots
-from support.emulator import Emulator, connect
 from tablestore.auth import RequestContext
+
+from tablestore_emulator.testing import Emulator
 
 CONNECTIONS = 16
 DIMENSION = 1536
@@ -124,6 +123,13 @@ def start(folder: Path, rows: int, python: str) -> None:
         print(
             f"-- start with {rows:,} rows on disk: {time.perf_counter() - began:.2f} s, {memory(emulator)} MB resident"
         )
+
+
+def connect(emulator: Emulator, **options: Any) -> Any:
+    logging.getLogger("benchmark").setLevel(logging.ERROR)  # an unset level makes the SDK format every request
+    return ots.OTSClient(
+        emulator.endpoint, emulator.key_id, emulator.secret, emulator.instance, logger_name="benchmark", **options
+    )
 
 
 def create(client: Any, name: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from support.emulator import Emulator, connect
 from support.tables import create_table
 

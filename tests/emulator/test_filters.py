@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import tablestore as ots
-from support.tables import MAX, MIN, get, put, refused, scan
 from tablestore import ComparatorType as Is
 from tablestore import CompositeColumnCondition, LogicalOperator, SingleColumnCondition
+
+from support.tables import MAX, MIN, get, put, refused, scan
 
 KEY: list[tuple[str, Any]] = [("a", "x"), ("b", 1)]
 

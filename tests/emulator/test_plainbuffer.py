@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tablestore.plainbuffer.plain_buffer_builder import PlainBufferBuilder
+
 from tablestore_emulator import plainbuffer as pb
 from tablestore_emulator.errors import OtsError
 from tablestore_emulator.keys import encode_key

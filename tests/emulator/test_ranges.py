@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import tablestore as ots
+
 from support.tables import MAX, MIN, put, refused, scan
 
 

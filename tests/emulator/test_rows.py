@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import tablestore as ots
+
 from support.tables import get, put, refused
 
 KEY: list[tuple[str, Any]] = [("a", "x"), ("b", 1)]

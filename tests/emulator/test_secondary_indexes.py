@@ -3,6 +3,7 @@
 from typing import Any
 
 import tablestore as ots
+
 from support.tables import MAX, MIN, get, put, refused, scan
 
 DEFINED = [("at", "INTEGER"), ("tag", "STRING"), ("f", "DOUBLE")]

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import tablestore as ots
+from tablestore.protobuf import table_store_pb2 as pb
+
 from support.emulator import Emulator, connect
 from support.tables import create_table, get, put, refused
-from tablestore.protobuf import table_store_pb2 as pb
 
 
 def test_a_table_is_described_as_it_was_created(client: Any) -> None:

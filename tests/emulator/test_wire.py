@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import tablestore as ots
-from support.emulator import Emulator, connect
-from support.tables import create_table, get, put, refused
 from tablestore.auth import RequestContext, SignV2
 from tablestore.credentials import Credentials, CredentialsProvider
 from tablestore.protobuf import table_store_pb2 as pb
+
+from support.emulator import Emulator, connect
+from support.tables import create_table, get, put, refused
 
 
 def signed(emulator: Emulator, api: str, body: bytes, secret: str | None = None, **changes: str) -> dict[str, str]:
