@@ -1,0 +1,153 @@
+"""What mem0_engine relies on in the pinned Mem0, and that Mem0 keeps to itself."""
+
+import inspect
+import logging
+import os
+import subprocess
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from support.fake_openai import FakeOpenAI
+from tablestore_openmemory_mcp.memory import prompts as prompts_module
+from tablestore_openmemory_mcp.memory.mem0_engine import ScopedMem0, mem0_ids, prompts
+from tablestore_openmemory_mcp.scope import Scope
+
+
+def test_this_is_the_version_that_the_contract_was_read_from() -> None:
+    assert version("mem0ai") == "2.2.1"
+
+
+def test_memory_add_calls_one_step_with_what_we_override() -> None:
+    from mem0.memory.main import Memory  # after ours at the top, which keeps it quiet
+
+    given = inspect.signature(Memory._add_to_vector_store)
+    assert list(given.parameters) == ["self", "messages", "metadata", "filters", "infer", "prompt"]
+    source = inspect.getsource(Memory.add)
+    assert source.count("self._add_to_vector_store(") == 1
+
+
+def test_the_shipped_prompts_have_the_places_that_we_fill() -> None:
+    shipped = prompts(None, None)
+    assert shipped.shipped_extraction.count("Today's date is ") == 1
+    system, user = shipped.extraction("我住在 {上海}")
+    assert '"facts"' in system["content"]
+    assert user["content"] == "Input:\nuser: 我住在 {上海}"
+    [update] = shipped.update({"0": "住在{上海}"}, ["住在北京"])
+    assert '[{"id": "0", "text": "住在{上海}"}]' in update["content"]
+    assert '["住在北京"]' in update["content"]
+
+
+def test_todays_date_is_that_of_the_day_not_of_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(date):
+        @classmethod
+        def today(cls) -> "Later":
+            return cls(2031, 5, 6)
+
+    monkeypatch.setattr(prompts_module, "date", Later)
+    system, _ = prompts(None, None).extraction("x")
+    assert "Today's date is 2031-05-06." in system["content"]
+
+
+def test_own_prompts_replace_the_shipped_ones_and_braces_are_only_text() -> None:
+    own = prompts("只记住 {食物}。", "Keep {everything}.")
+    system, _ = own.extraction("x")
+    assert system["content"].startswith("只记住 {食物}。")
+    assert '"facts"' in system["content"]
+    assert "json" in system["content"].lower()
+    [update] = own.update({"0": "a"}, ["b"])
+    assert update["content"].startswith("Keep {everything}.")
+    assert '"memory"' in update["content"]
+
+
+def test_names_that_mem0_refuses_reach_it_encoded_and_stay_apart() -> None:
+    names = ["张 三", "a b", "a%20b", "a\u3000b", "🙂", "A", "a"]
+    assert len({mem0_ids(Scope(n, "c"))["user_id"] for n in names}) == len(names)
+    for name in names:
+        seen: list[str] = []
+        ScopedMem0(Scope(name, name), lambda text, metadata, seen=seen: seen.append(text) or []).remember("x", {})
+        assert seen == ["x"]
+
+
+def test_metadata_cannot_carry_an_identity() -> None:
+    seen: list[dict[str, object]] = []
+    mem0 = ScopedMem0(Scope("u", "c"), lambda text, metadata: seen.append(dict(metadata)) or [])
+    mem0.remember("x", {"user_id": "victim", "agent_id": "other", "run_id": "r", "actor_id": "a", "kept": 1})
+    assert seen == [{"kept": 1}]
+
+
+def test_a_bound_mem0_refuses_another_scope() -> None:
+    with pytest.raises(ValueError, match="another"):
+        ScopedMem0(Scope("u", "c"), lambda text, metadata: []).add("x", user_id="victim", agent_id="c")
+
+
+def test_mem0_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("mem0.memory.main").critical("a memory's text")
+        ScopedMem0(Scope("u", "c"), lambda text, metadata: []).remember("secret text", {"user_id": "x"})
+    assert "secret text" not in caplog.text
+    assert "a memory's text" not in caplog.text
+    assert os.environ.get("MEM0_TELEMETRY") is None
+    assert logging.getLogger("urllib3").isEnabledFor(logging.WARNING)
+
+
+WATCHER = """
+import os, sys
+watched = {"sockets": set(), "files": set()}
+def hook(event, args):
+    if event == "socket.connect":
+        watched["sockets"].add(str(args[1]))
+    elif event == "socket.getaddrinfo":
+        watched["sockets"].add(f"lookup {args[0]}")
+    elif event == "open" and isinstance(args[0], (str, bytes, os.PathLike)) and isinstance(args[2], int):
+        if args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            watched["files"].add(os.path.realpath(os.fsdecode(args[0])))
+    elif event in ("os.mkdir", "os.rename", "sqlite3.connect"):
+        watched["files"].add(os.path.realpath(os.fsdecode(args[0])))
+sys.addaudithook(hook)
+sys.dont_write_bytecode = True
+from support.plain_store import PlainStore
+from tablestore_openmemory_mcp.memory.service import MemoryService
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.settings import Settings
+service = MemoryService.from_settings(Settings.load(dict(a.split("=", 1) for a in sys.argv[1:])), PlainStore())
+scope = Scope("u", "c")
+assert service.add(scope, "我住在上海。我喜欢吃辣的东西。").results
+assert service.add(scope, "我现在住在北京").results[0].event == "UPDATE"
+assert service.search(scope, "住在哪里")
+service.delete_all(scope)
+for kind, names in watched.items():
+    for name in sorted(names):
+        print(kind, name)
+"""
+
+
+def test_no_socket_but_to_the_endpoint_and_no_file_but_in_the_temporary_folder(
+    fake: FakeOpenAI, tmp_path: Path
+) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    environ = {"PYTHONPATH": ":".join(p for p in sys.path if p), "HOME": str(home), "TMPDIR": str(temporary)}
+    arguments = [f"{k}={v}" for k, v in {**fake.environ(), "STORE": "embedded"}.items()]
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHER, *arguments],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    port = fake.base_url.split(":")[2].split("/")[0]
+    sockets = [name for kind, name in lines if kind == "sockets"]
+    files = [name for kind, name in lines if kind == "files"]
+    assert sockets
+    assert [s for s in sockets if port not in s and s != "lookup 127.0.0.1"] == []
+    assert [f for f in files if not f.startswith((str(temporary), "/dev/"))] == []
+    assert list(home.iterdir()) == []
+    assert list(temporary.iterdir()) == []
