@@ -33,4 +33,7 @@ class HttpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._manager is None:
             raise RuntimeError("the application's lifespan was not entered")
-        await self._manager.handle_request(scope, receive, send)
+        # RFC 9110, 5.5: whitespace around a header's value is no part of it. uvicorn's httptools parser leaves it at
+        # the end, and the SDK compares the Mcp-* headers with the body.
+        headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        await self._manager.handle_request({**scope, "headers": headers}, receive, send)
