@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+
 from support.store import Rows, Writer, fresh_scope, open_store, remember, texts
 
 COMMIT = [("committing", 1), ("committed", 1), ("applying", 1), ("applied", 1), ("cleared", 1)]
@@ -42,7 +43,7 @@ def test_add(emulator, at):
 @pytest.mark.parametrize("at", COMMIT)
 def test_update(emulator, at):
     work = {"do": "update", "id": "FIRST", "text": "新的"}
-    scope, old, store = survives(emulator, work, at, ["旧的"], ["新的"] if at[0] != "committing" else ["旧的"])
+    _, old, store = survives(emulator, work, at, ["旧的"], ["新的"] if at[0] != "committing" else ["旧的"])
     lineage = [(entry.event, entry.old_text, entry.new_text) for entry in store.history(old[0].id)]
     happened = [("UPDATE", "旧的", "新的")] if at[0] != "committing" else []
     assert lineage == [("ADD", None, "旧的"), *happened]

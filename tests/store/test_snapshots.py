@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+
 from support.store import (
     Rows,
     adding,
@@ -46,9 +47,7 @@ def test_what_comes_back(emulator):
     object.__setattr__(plain, "vector", None)
     object.__setattr__(plain, "vector_model", None)
     store = open_store(emulator).scope(scope)
-    committed = store.commit(
-        [Change("ADD", given.id, given), Change("ADD", plain.id, plain)], base=store.snapshot()
-    )
+    committed = store.commit([Change("ADD", given.id, given), Change("ADD", plain.id, plain)], base=store.snapshot())
     read = open_store(emulator).scope(scope).snapshot()
     for snapshot in (committed, read):
         back = snapshot.memories[given.id]
@@ -115,7 +114,7 @@ def test_many_ids_in_one_commit(emulator):
 
 
 def test_exact_under_concurrent_commits(emulator):
-    """Each commit adds or removes a pair whose two texts agree: a snapshot between two states would hold half a pair."""
+    """Each commit writes a pair whose two texts agree: a snapshot between two states would hold half a pair."""
     scope = fresh_scope()
     done = threading.Event()
 
@@ -169,7 +168,7 @@ def test_exact_under_concurrent_commits(emulator):
 def test_matrix_is_kept_from_commit_to_commit(emulator):
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
-    a, b, c = remember(store, "a", "b", "c")
+    a, b, _ = remember(store, "a", "b", "c")
     store.snapshot().matrix("fake")
     base = store.commit([deleting(a), updating(b, "b2"), *adding("d")], base=store.snapshot())
     ids, matrix = base.matrix("fake")
@@ -205,7 +204,8 @@ def test_cache_is_bounded_by_bytes(emulator):
     for snapshot in snapshots:
         cache.put(snapshot)
     assert [cache.get(scope) is not None for scope in scopes] == [False, False, True, True]
-    assert cache.get(scopes[2]) and cache.put(snapshots[0])
+    assert cache.get(scopes[2])
+    cache.put(snapshots[0])
     assert [cache.get(scope) is not None for scope in scopes] == [True, False, True, False]
 
 

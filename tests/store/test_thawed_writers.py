@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+
 from support.store import (
     Held,
     Rows,

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from support.store import Held, Rows, adding, fresh_scope, open_store, remember, texts
 from tablestore_openmemory_mcp.errors import StoreUnavailable
 from tablestore_openmemory_mcp.store.heads import RING

@@ -41,12 +41,9 @@ class EmbeddedConnector:
         """Attach, or start it. Takes over if it has died. Raises StoreError."""
         until = max(deadline, time.monotonic() + START_SECONDS)
         with self._lock:
-            info = self._attached()
-            if info:
-                return info
             try:
                 self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-                return self._attached_or_started(until)
+                return self._attached() or self._attached_or_started(until)
             except OSError as e:
                 raise StoreError(f"{self._dir} cannot be used: {e.strerror or e}.", setting=self.setting) from e
 

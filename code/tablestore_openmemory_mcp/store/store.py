@@ -9,9 +9,9 @@ from ..scope import Scope
 from ..settings import Settings
 from .connection import CloudConnector, Connector, Credentials
 from .embedded import EmbeddedConnector
-from .model import ScopeStore
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # numpy and the SDK come with the first call
+    from .model import ScopeStore
     from .sessions import SessionRows
     from .sweep import Step
     from .world import World

@@ -1,0 +1,181 @@
+"""The keyless mode's store: one emulator per data directory, whoever starts it, whoever dies."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.store import fresh_scope, remember, texts
+from tablestore_openmemory_mcp.errors import StoreError
+from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.store import TablestoreStore
+
+TESTS = Path(__file__).parents[1]
+PROCESS = """
+import sys
+from support.store import remember, texts
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.store import TablestoreStore
+store = TablestoreStore.open(Settings.load({"DATA_DIR": sys.argv[1]}))
+scope = store.scope(Scope("u", "c"))
+print(len(texts(scope)), flush=True)
+for line in sys.stdin:
+    remember(scope, line.strip())
+    print(*sorted(texts(scope)), flush=True)
+store.close()
+"""
+
+
+def open_embedded(directory):
+    return TablestoreStore.open(Settings.load({"DATA_DIR": str(directory)}))
+
+
+class Process:
+    """A process with a store on the directory; each line it is told is remembered."""
+
+    def __init__(self, directory):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.kill()
+        self._process.communicate()
+
+    def ready(self):
+        return self._process.stdout.readline().strip()
+
+    def tell(self, line):
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().split()
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def end(self):
+        return self._process.communicate()
+
+
+def gone(pid, seconds=30):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return True
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def serving(directory):
+    return json.loads((directory / "store.json").read_text())
+
+
+def test_memories_survive_a_restart(tmp_path):
+    scope = fresh_scope()
+    store = open_embedded(tmp_path / "new" / "dir")
+    remember(store.scope(scope), "住在上海")
+    pid = serving(tmp_path / "new" / "dir")["pid"]
+    store.close()
+    assert gone(pid)
+    again = open_embedded(tmp_path / "new" / "dir")
+    assert texts(again.scope(scope)) == ["住在上海"]
+    again.close()
+
+
+def test_keys_are_random_and_private(tmp_path):
+    stores = [open_embedded(tmp_path / name) for name in "ab"]
+    for store in stores:
+        store.ping()
+    keys = {serving(tmp_path / name)["access_key_secret"] for name in "ab"}
+    assert len(keys) == 2
+    assert all(len(key) == 64 for key in keys)
+    for name in ("store.key", "store.json"):
+        assert stat.S_IMODE((tmp_path / "a" / name).stat().st_mode) == 0o600
+    commands = Path(f"/proc/{serving(tmp_path / 'a')['pid']}/cmdline")
+    if commands.exists():
+        assert not any(key in commands.read_text() for key in keys)
+    for store in stores:
+        store.close()
+
+
+def test_processes_share_a_directory_and_take_over(tmp_path):
+    with Process(tmp_path) as first, Process(tmp_path) as second:
+        assert {first.ready(), second.ready()} == {"0"}
+        owner_pid = serving(tmp_path)["pid"]
+        assert first.tell("one") == ["one"]
+        assert second.tell("two") == ["one", "two"]
+        parent = int(Path(f"/proc/{owner_pid}/stat").read_text().split()[3])
+        owner, other = (first, second) if parent == first._process.pid else (second, first)
+        owner.kill()
+        assert other.tell("three") == ["one", "three", "two"]  # whether or not the old one has stopped yet
+        assert gone(owner_pid)
+        assert other.tell("four") == ["four", "one", "three", "two"]
+        with Process(tmp_path) as third:
+            assert third.ready() == "4"
+            assert third.tell("five") == ["five", "four", "one", "three", "two"]
+
+
+def test_sixteen_at_a_fresh_directory(tmp_path):
+    with ExitStack() as stack:
+        processes = [stack.enter_context(Process(tmp_path)) for _ in range(16)]
+        assert {process.ready() for process in processes} == {"0"}
+        assert len(processes[-1].tell("x")) == 1
+
+
+def test_a_process_ends_with_its_child(tmp_path):
+    with Process(tmp_path) as process:
+        process.ready()
+        process.tell("x")
+        pid = serving(tmp_path)["pid"]
+        process.end()
+        assert gone(pid)
+
+
+def test_emulator_killed(tmp_path):
+    """Not only its owner: the emulator itself may die."""
+    store = open_embedded(tmp_path).scope(fresh_scope())
+    remember(store, "a")
+    os.kill(serving(tmp_path)["pid"], signal.SIGKILL)
+    remember(store, "b")
+    assert texts(store) == ["a", "b"]
+
+
+def test_unusable_directory(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="DATA_DIR"):
+        open_embedded(tmp_path / "file").ping()
+
+
+def test_newer_data_is_refused(tmp_path):
+    import sqlite3
+
+    store = open_embedded(tmp_path)
+    store.ping()
+    store.close()
+    (database,) = (
+        path for path in (tmp_path / "tablestore").iterdir() if path.suffix in (".db", ".sqlite", ".sqlite3")
+    )
+    with sqlite3.connect(database) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    with pytest.raises(StoreError, match=r"did not start.*newer.*DATA_DIR"):
+        open_embedded(tmp_path).ping()
