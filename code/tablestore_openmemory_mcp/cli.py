@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__
+from .server.auth.command import add_arguments
 from .settings import APP_NAME, ConfigurationError, Settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings.load(environ)
-        _serve(settings, arguments.transport)
+        if arguments.command == "token":
+            _token(settings, arguments)
+        else:
+            _serve(settings, arguments.transport)
     except ConfigurationError as e:
         _fail(e.lines)
 
@@ -38,7 +42,26 @@ def _parser() -> argparse.ArgumentParser:
         help="sse: an HTTP server for SSE and Streamable HTTP clients; http: Streamable HTTP alone; "
         "stdio: a child process of the client (default)",
     )
+    commands = parser.add_subparsers(dest="command", metavar="token", help="make or revoke a token: see token --help")
+    token = commands.add_parser("token", description="Make a token for a user and show what to paste, or revoke one.")
+    add_arguments(token)
     return parser
+
+
+def _token(settings: Settings, arguments: argparse.Namespace) -> None:
+    from .composition import Composition, check_place
+    from .errors import ServiceError
+    from .server.auth.command import run
+
+    if not settings.auth_secrets or arguments.revoke:
+        check_place(settings)
+    composition = Composition(settings)
+    try:
+        print(run(arguments, settings, composition.tokens()))
+    except (ServiceError, ValueError) as e:
+        _fail([f"{e}"])
+    finally:
+        composition.close()
 
 
 def _serve(settings: Settings, transport: str) -> None:

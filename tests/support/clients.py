@@ -79,9 +79,9 @@ class MemoryClient:
 
 
 @contextlib.contextmanager
-def over_sse(url: str) -> Iterator[MemoryClient]:
+def over_sse(url: str, headers: dict[str, str] | None = None) -> Iterator[MemoryClient]:
     """A new session on a server's SSE address."""
-    with _connected(sse_client(url, timeout=30)) as client:
+    with _connected(sse_client(url, headers=headers, timeout=30)) as client:
         yield client
 
 
