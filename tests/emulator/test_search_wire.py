@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tablestore as ots
 from tablestore import FieldSchema, FieldType
+from tablestore.protobuf import search_pb2
 
 from support.emulator import Emulator, connect
 from support.search import (
@@ -349,3 +350,68 @@ def test_a_table_without_rows_or_matching_fields(client: Any, make_table: Callab
     for query in (ots.MatchAllQuery(), ots.MatchQuery("text", "x"), ots.KnnVectorQuery("vector", 3, [1.0] * 4)):
         page = search(client, table, query, get_total_count=True)
         assert (page.rows, page.total_count, page.next_token) == ([], 0, b"")
+
+
+def raw_search(client: Any, table: str, change: Callable[[Any], None]) -> Any:
+    """Search with a request that the SDK's classes cannot make: `change` gets the SearchQuery message."""
+
+    class Encoder:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def encode_request(self, api: str, *arguments: Any, **options: Any) -> Any:
+            request = search_pb2.SearchRequest(table_name=table, index_name=INDEX)
+            query = search_pb2.SearchQuery()
+            change(query)
+            request.search_query = query.SerializeToString()
+            return request
+
+    client.protocol.encoder = Encoder(client.protocol.encoder)
+    return search(client, table, ots.MatchAllQuery())
+
+
+def test_a_query_type_that_only_newer_sdks_know(client: Any, table: str):
+    with refused("OTSUnsupportOperation", 400, "This type of query"):
+        raw_search(client, table, lambda q: q.query.ParseFromString(b"\x08\x63"))  # type: 99
+
+
+def test_a_part_of_a_sort_that_only_newer_sdks_know(client: Any, table: str):
+    def with_missing_field(query: Any) -> None:
+        field = query.sort.sorter.add().field_sort
+        field.ParseFromString(b"\x0a\x02at\x32\x04user")  # field_name "at", missing_field (6) "user"
+
+    with refused("OTSUnsupportOperation", 400, "Field 6 of FieldSort"):
+        raw_search(client, table, with_missing_field)
+
+
+def test_queries_nested_too_deep_or_not_decodable(client: Any, table: str):
+    def deep(query: Any) -> None:
+        inner = search_pb2.Query(type=search_pb2.MATCH_ALL_QUERY)
+        for _ in range(900):
+            body = search_pb2.BoolQuery(must_queries=[inner]).SerializeToString()
+            inner = search_pb2.Query(type=search_pb2.BOOL_QUERY, query=body)
+        query.query.CopyFrom(inner)
+
+    with refused(BAD, 400, "depth of queries"):
+        raw_search(client, table, deep)
+    with refused(BAD, 400, "MatchQuery cannot be decoded"):
+        raw_search(
+            client, table, lambda q: q.query.CopyFrom(search_pb2.Query(type=search_pb2.MATCH_QUERY, query=b"\xff"))
+        )
+    with refused(BAD, 400):
+        term = search_pb2.TermQuery(field_name="user", term=b"\x03\xff\xff").SerializeToString()
+        raw_search(client, table, lambda q: q.query.CopyFrom(search_pb2.Query(type=search_pb2.TERM_QUERY, query=term)))
+
+
+def test_a_field_that_is_not_indexed_is_only_returned(client: Any, make_table: Callable[..., str]):
+    table = make_table(("user", "STRING"), ("id", "STRING"))
+    create_index(
+        client, table, FieldSchema("k", FieldType.KEYWORD), FieldSchema("kept", FieldType.KEYWORD, index=False)
+    )
+    remember(client, table, "u", "1", k="x", kept="y")
+    assert list(attributes(search(client, table, ots.TermQuery("k", "x"), FROM_INDEX))) == [{"k": "x", "kept": "y"}]
+    with refused(BAD, 400, r"field \[kept\] is not indexed"):
+        search(client, table, ots.TermQuery("kept", "y"))

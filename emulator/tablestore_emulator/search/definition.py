@@ -9,7 +9,7 @@ from ..errors import invalid
 from .analysis import known_analyzer
 from .dates import check_format
 from .limits import DIMENSION, FIELDS, VECTOR_FIELDS
-from .wire import analyzer
+from .wire import analyzer, sorters
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _ANALYZED = pb.TEXT
@@ -36,6 +36,7 @@ def complete(request: Any, key_names: tuple[str, ...], created: int) -> Any:
     for field in fields:
         _complete_field(field)
     _complete_setting(described.schema, key_names)
+    sorters(described.schema.index_sort)
     return described
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OtsError, invalid, unsupported
+from ..errors import OtsError, invalid
 from . import phrases
 from . import query as q
 from .fields import Field, KeywordField, NumberField, TermField, TextField
@@ -219,8 +219,8 @@ class Evaluator:
         vector = parse_vector(query.vector, field.spec.dimension)
         if vector is None:
             raise invalid(
-                f"the dimension of the query vector is [{len(query.vector)}], "
-                f"but that of field [{query.field}] is [{field.spec.dimension}]"
+                f"the query vector should have [{field.spec.dimension}] finite numbers, as field [{query.field}] has, "
+                f"but it has [{len(query.vector)}]"
             )
         allowed = self._alive if query.filter is None else self.run(query.filter).mask
         docs, found = field.nearest(vector, query.k, allowed)
@@ -234,8 +234,3 @@ class Evaluator:
 
 def _misused(field: Field) -> OtsError:
     return invalid(f"field [{field.spec.name}] of type {field.spec.type.name} does not support this query")
-
-
-def unindexed(name: str, kind: str) -> OtsError:
-    """The error for a field that the schema may hold and the cloud would index."""
-    return unsupported(f"Searching field [{name}] of type {kind}")

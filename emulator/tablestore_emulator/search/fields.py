@@ -54,7 +54,7 @@ def elements(value: Value) -> list[Any]:
         return []
     try:
         found = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     return found if isinstance(found, list) else []
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import invalid
-from .evaluate import Evaluator, unindexed
+from ..errors import invalid, unsupported
+from .evaluate import Evaluator
 from .fields import Field, KeywordField, NumberField, TextField
 from .ordering import Cursor, arrange, cursor
 from .postings import DROPPED, Mask
@@ -59,7 +59,7 @@ class SearchIndex:
 
     def __init__(self, spec: IndexSpec) -> None:
         self.spec = spec
-        self._fields = {f.name: _KINDS[f.type](f) for f in spec.fields.values() if f.type in _KINDS}
+        self._fields = {f.name: _KINDS[f.type](f) for f in spec.fields.values() if f.type in _KINDS and f.indexed}
         self._documents: list[Document | None] = []  # by number; None is dead
         self._alive = bytearray()
         self._numbers: dict[Key, int] = {}
@@ -93,9 +93,10 @@ class SearchIndex:
             value = row.columns.get(spec.column)
             if value is None:
                 continue
-            if field := self._fields.get(spec.name):
+            field = self._fields.get(spec.name)
+            if field is not None:
                 field.add(number, value)
-            if spec.type is not FieldType.VECTOR:
+            if not isinstance(field, VectorField):
                 kept[spec.column] = value
         self._documents.append(Document(key, Row(kept, row.head, row.at)))
         self._alive.append(1)
@@ -138,7 +139,11 @@ class SearchIndex:
         if found is not None:
             return found
         spec = self.spec.fields.get(name)
-        raise unindexed(name, spec.type.name) if spec else invalid(f"field [{name}] does not exist in the index")
+        if spec is None:
+            raise invalid(f"field [{name}] does not exist in the index")
+        if not spec.indexed:
+            raise invalid(f"field [{name}] is not indexed")
+        raise unsupported(f"Searching field [{name}] of type {spec.type.name}")
 
     def key(self, doc: int) -> Key:
         return self._document(doc).key

@@ -10,4 +10,5 @@ REACH = 100_000  # offset + limit
 TOP_K = 1000
 TERMS = 1024
 SUB_QUERIES = 1024
+DEPTH = 64  # of queries in queries; a guess, the documents name none
 COLUMNS = 128  # columns_to_get

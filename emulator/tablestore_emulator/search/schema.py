@@ -44,6 +44,7 @@ class FieldSpec:
     type: FieldType
     source: str = ""
     is_array: bool = False
+    indexed: bool = True
     stored: bool = True
     analyzer: Analyzer = Analyzer()
     date_formats: tuple[str, ...] = ()

@@ -22,13 +22,15 @@ Floats = NDArray[np.float32]
 def parse_vector(value: Value | Sequence[float], dimension: int) -> Floats | None:
     """float32 of shape (dimension,) from little-endian bytes, JSON text or numbers; None if it is no such vector."""
     try:
-        if isinstance(value, bytes):
-            found = np.frombuffer(value, "<f4").astype(np.float32)
-        elif isinstance(value, str):
-            found = np.array(json.loads(value), np.float32)
+        numbers = json.loads(value) if isinstance(value, str) else value
+        if isinstance(numbers, bytes):
+            found = np.frombuffer(numbers, "<f4").astype(np.float32)
+        elif isinstance(numbers, Sequence) and all(type(n) in (int, float) for n in numbers):
+            with np.errstate(over="ignore"):
+                found = np.array(numbers, np.float32)
         else:
-            found = np.array(value, np.float32)
-    except (ValueError, TypeError):
+            return None
+    except (ValueError, OverflowError, RecursionError):
         return None
     return found if found.shape == (dimension,) and bool(np.isfinite(found).all()) else None
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 from tablestore.protobuf import search_pb2 as pb
 
 from ..errors import invalid, unsupported
 from ..plainbuffer import Value, check_variant, from_variant
 from . import query as q
-from .limits import SUB_QUERIES, TERMS, TOP_K
+from .limits import DEPTH, SUB_QUERIES, TERMS, TOP_K
 from .schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric
 
 _MODES = {pb.SORT_MODE_MIN: "min", pb.SORT_MODE_MAX: "max", pb.SORT_MODE_AVG: "avg"}
@@ -21,6 +22,14 @@ def parse(kind: type[Message], data: bytes) -> Any:
         return kind.FromString(data)
     except DecodeError:
         raise invalid(f"the {kind.DESCRIPTOR.name} cannot be decoded") from None
+
+
+def whole(message: Any) -> Any:
+    """`message`, if its protocol file (the Python SDK's) names all its fields. Newer SDKs can say more, and to ignore
+    a part of a query or a sort would give a wrong answer instead of none."""
+    for unknown in UnknownFieldSet(message):
+        raise unsupported(f"Field {unknown.field_number} of {message.DESCRIPTOR.name}")
+    return message
 
 
 # -- schema
@@ -38,6 +47,7 @@ def _field_spec(field: Any) -> FieldSpec:
         type=FieldType(field.field_type),
         source=field.source_field_names[0] if field.is_virtual_field else "",
         is_array=field.is_array,
+        indexed=field.index,
         stored=field.store or not field.HasField("store"),
         analyzer=analyzer(field),
         date_formats=tuple(field.date_formats),
@@ -53,11 +63,18 @@ def analyzer(field: Any) -> Analyzer:
         single = parse(pb.SingleWordAnalyzerParameter, options)
         return Analyzer(name, case_sensitive=single.case_sensitive, delimit_word=single.delimit_word)
     if name == "split":
-        return Analyzer(name, delimiter=parse(pb.SplitAnalyzerParameter, options).delimiter or " ")
+        split = parse(pb.SplitAnalyzerParameter, options)
+        return Analyzer(name, case_sensitive=_flag(split, 2), delimiter=split.delimiter or " ")
     if name == "fuzzy":
         fuzzy = parse(pb.FuzzyAnalyzerParameter, options)
-        return Analyzer(name, min_chars=fuzzy.min_chars or 1, max_chars=fuzzy.max_chars or 7)
+        sizes = fuzzy.min_chars or 1, fuzzy.max_chars or 7
+        return Analyzer(name, case_sensitive=_flag(fuzzy, 3), min_chars=sizes[0], max_chars=sizes[1])
     return Analyzer(name)
+
+
+def _flag(message: Any, number: int) -> bool:
+    """case_sensitive, which is documented but missing in the Python SDK's protocol file (6.4.8)."""
+    return any(unknown.field_number == number and bool(unknown.data) for unknown in UnknownFieldSet(message))
 
 
 # -- search request
@@ -66,7 +83,7 @@ def analyzer(field: Any) -> Analyzer:
 def request(search: Any, index_sort: Any) -> q.Request:
     """From a SearchQuery. `index_sort`: the index's own Sort, which holds when the request has none."""
     for part in ("collapse", "highlight"):
-        if search.HasField(part):
+        if whole(search).HasField(part):
             raise unsupported(f"Search with {part}")
     if search.aggs.aggs or search.group_bys.group_bys:
         raise unsupported("Search with aggregations")
@@ -75,11 +92,16 @@ def request(search: Any, index_sort: Any) -> q.Request:
     found = QueryReader(limit).read(search.query) if search.HasField("query") else q.MatchAll()
     return q.Request(
         found,
-        tuple(_sorter(s) for s in given.sorter) or (q.KeySort(),),
+        sorters(given) or (q.KeySort(),),
         search.offset,
         limit,
         search.token or None,
     )
+
+
+def sorters(sort: Any) -> tuple[q.Sorter, ...]:
+    """From a Sort."""
+    return tuple(_sorter(whole(sorter)) for sorter in sort.sorter)
 
 
 def _sorter(sorter: Any) -> q.Sorter:
@@ -91,8 +113,8 @@ def _sorter(sorter: Any) -> q.Sorter:
     if sorter.HasField("doc_sort"):
         return q.KeySort(sorter.doc_sort.order == pb.SORT_ORDER_DESC)
     if not sorter.HasField("field_sort"):
-        raise unsupported("GeoDistanceSort")
-    field = sorter.field_sort
+        raise unsupported("A sort by distance")
+    field = whole(sorter.field_sort)
     if field.HasField("nested_filter"):
         raise unsupported("A sort with a nested filter")
     mode = _MODES[field.mode] if field.HasField("mode") else None
@@ -105,6 +127,7 @@ class QueryReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._count = 0
+        self._depth = 0
         self._readers: dict[int, tuple[type[Message], Callable[[Any], q.Query]]] = {
             pb.MATCH_ALL_QUERY: (pb.MatchAllQuery, lambda _: q.MatchAll()),
             pb.MATCH_QUERY: (pb.MatchQuery, self._match),
@@ -125,10 +148,16 @@ class QueryReader:
         self._count += 1
         if self._count > SUB_QUERIES:
             raise invalid(f"the number of sub-queries exceeds the limit [{SUB_QUERIES}]")
-        if message.type not in self._readers:
-            raise unsupported(pb.QueryType.Name(message.type))
+        # A type that the protocol file does not know looks like none.
+        if not message.HasField("type") or message.type not in self._readers:
+            raise unsupported(pb.QueryType.Name(message.type) if message.HasField("type") else "This type of query")
+        if self._depth == DEPTH:
+            raise invalid(f"the depth of queries exceeds the limit [{DEPTH}]")
         kind, reader = self._readers[message.type]
-        return reader(parse(kind, message.query))
+        self._depth += 1
+        found = reader(whole(parse(kind, message.query)))
+        self._depth -= 1
+        return found
 
     def _match(self, message: Any) -> q.Match:
         every = message.operator == pb.AND and message.HasField("operator")
