@@ -151,6 +151,9 @@ class Settings(BaseModel):
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
     max_memories: int = Field(50_000, ge=1)  # per scope
     max_deletions_per_add: int = Field(5, ge=0)  # that the LLM may ask for in one call
+    add_fallback: Literal["error", "verbatim"] = "error"  # what an add does while the LLM is away
+    allow_credentials: bool = False  # whether texts that look like keys or passwords are stored
+    llm_calls_per_user_per_day: int = Field(0, ge=0)  # 0: without bound; counted per process
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60

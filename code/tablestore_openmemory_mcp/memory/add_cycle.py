@@ -1,22 +1,32 @@
 """Mem0's cycle: extract facts, find related memories, let the LLM decide ADD, UPDATE, DELETE or NONE, commit."""
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..errors import ModelDenied, ModelError, ModelUnavailable
 from ..settings import Settings
 from ..store.model import ScopeStore
 from .embedder import Embedder
 from .extraction import extract
+from .guards import Budget, MeteredChat
 from .job import Job
 from .llm import ChatModel
 from .mem0_engine import ScopedMem0, prompts
 from .model import AddResult, Outcome
+from .outage import MARK, pending
 from .planner import Decider, Planner
+from .repeats import Repeats
 from .scope_index import ScopeIndex
 from .writing import write
 
+logger = logging.getLogger(__name__)
+
 NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
 ALL_KNOWN = "All of it is already remembered; nothing was changed."
+_TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
 
 
 class AddCycle:
@@ -27,33 +37,70 @@ class AddCycle:
         self._chat = chat
         self._embedder = embedder
         self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
+        self._budget = Budget(settings.llm_calls_per_user_per_day)
+        self._repeats = Repeats()
+        self._falls_back = settings.add_fallback == "verbatim"
 
     def run(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job) -> AddResult:
         """What `text` did to the scope. Raises LimitExceeded, Busy, a ModelError or a StoreError; then nothing was."""
+        scope = store.scope
+        if self._repeats.heard(scope, text) and self._repeats.stands(store.snapshot(deadline=job.deadline), text):
+            return AddResult([], ALL_KNOWN)
+        if not self._falls_back:
+            return self._by_way_of_mem0(store, index, text, job)
+        remaining = job.deadline - time.monotonic()
+        hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining)
+        try:
+            self._catch_up(store, index, hurried)
+            return self._by_way_of_mem0(store, index, text, hurried)
+        except (ModelUnavailable, ModelDenied) as e:
+            return self._word_for_word(store, index, text, job, e)
+
+    def _by_way_of_mem0(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job) -> AddResult:
         done: list[AddResult] = []
 
         def step(said: str, metadata: Mapping[str, Any]) -> Sequence[Outcome]:
-            done.append(self._remember(store, index, said, job, metadata))
+            done.append(self._remember(store, index, said, replace(job, metadata=metadata)))
             return done[0].results
 
         ScopedMem0(store.scope, step).remember(text, job.metadata)
         return done[0]
 
     def _remember(
-        self, store: ScopeStore, index: ScopeIndex, text: str, job: Job, metadata: Mapping[str, Any]
+        self, store: ScopeStore, index: ScopeIndex, text: str, job: Job, replaces: str | None = None
     ) -> AddResult:
-        extracted = extract(self._chat, self._prompts, text, job)
-        if not extracted.facts:
+        chat = MeteredChat(self._chat, self._budget, store.scope.user_id)
+        extracted = extract(chat, self._prompts, text, job)
+        if not extracted.facts and not replaces:
             return AddResult([], NOTHING_WORTH)
-        decider = Decider(self._chat, self._prompts, self._settings.max_deletions_per_add)
-        planner = Planner(extracted.facts, job, index, self._embedder, decider, self._settings.max_memories)
+        decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
+        most = self._settings.max_memories
+        planner = Planner(extracted.facts, job, index, self._embedder, decider, most, replaces)
         job.progress("writing")
-        unit, _ = write(store, planner.unit, job.deadline)
-        notes = [] if unit.changes else [ALL_KNOWN]
+        unit, after = write(store, planner.unit, job.deadline)
+        self._repeats.note(text, unit.outcomes, after)
+        notes = [] if unit.outcomes else [ALL_KNOWN]
         if extracted.torn:
             notes.append("The LLM stopped half-way: the last of what was said may be missing.")
         if planner.withheld:
-            notes.append(
-                f"{planner.withheld} deletions were left out: too many for one call (see MAX_DELETIONS_PER_ADD)."
-            )
+            notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
         return AddResult(unit.outcomes, " ".join(notes) or None)
+
+    def _catch_up(self, store: ScopeStore, index: ScopeIndex, job: Job) -> None:
+        """Reconcile what an outage left, before anything newer. An LLM that is still away ends it."""
+        for memory in pending(store.snapshot(deadline=job.deadline)):
+            kept = {k: v for k, v in memory.metadata.items() if k not in MARK}
+            theirs = replace(job, metadata=kept, expires_at=memory.expires_at)
+            self._remember(store, index, memory.text, theirs, replaces=memory.id)
+
+    def _word_for_word(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job, why: ModelError) -> AddResult:
+        marked = replace(job, metadata={**job.metadata, **MARK})
+        try:
+            planner = Planner([text], marked, index, self._embedder, None, self._settings.max_memories)
+        except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
+            logger.info("stored without a vector: %s", e)
+            planner = Planner([text], marked, index, None, None, self._settings.max_memories)
+        unit, _ = write(store, planner.unit, job.deadline)
+        if not unit.changes:
+            return AddResult([], ALL_KNOWN)
+        return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")

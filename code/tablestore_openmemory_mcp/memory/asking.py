@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from ..errors import ModelNonsense
-from .llm import Answer, ChatModel, Message
+from .llm import Answer, Message
 from .parsing import Unparseable, cut_at
 
 T = TypeVar("T")
 
 _QUOTED = 4_000  # characters of a bad answer that are shown back to the model
+
+
+class Chat(Protocol):
+    """A ChatModel, or one that is metered."""
+
+    def complete(self, messages: Sequence[Message], *, deadline: float) -> Answer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,7 @@ class Reading(Generic[T]):
     torn: bool = False
 
 
-def ask(chat: ChatModel, messages: Sequence[Message], read: Callable[[str], T], *, deadline: float) -> Reading[T]:
+def ask(chat: Chat, messages: Sequence[Message], read: Callable[[str], T], *, deadline: float) -> Reading[T]:
     """What `read` makes of the model's answer. Raises ModelNonsense if two answers cannot be understood."""
     first = chat.complete(messages, deadline=deadline)
     try:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import ModelNonsense
-from .asking import ask
+from .asking import Chat, ask
 from .job import Job
-from .llm import ChatModel
 from .parsing import facts_in
 from .prompts import Prompts
 
@@ -21,7 +20,7 @@ class Extracted:
     torn: bool = False
 
 
-def extract(chat: ChatModel, prompts: Prompts, text: str, job: Job) -> Extracted:
+def extract(chat: Chat, prompts: Prompts, text: str, job: Job) -> Extracted:
     """The facts in `text`, in its language. Raises a ModelError."""
     job.progress("extracting facts")
     reading = ask(chat, prompts.extraction(text), facts_in, deadline=job.deadline)

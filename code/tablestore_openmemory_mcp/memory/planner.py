@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ..errors import Busy, LimitExceeded
 from ..store.model import Memory, Snapshot
-from .asking import ask
+from .asking import Chat, ask
 from .embedder import Embedder
 from .job import Job
-from .llm import ChatModel
 from .neighbours import nearest
 from .parsing import Decision, decisions_in
 from .prompts import Prompts
@@ -73,6 +72,8 @@ class Planner:
             self._planned, self._related = new, related
         for operation in self._settled.operations:
             self._stage(unit, operation, known)
+        if unit.changes:
+            unit.drop_expired()
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
         if len(base.memories) + sum(c.event == "ADD" for c in unit.changes) > self._max_memories:
@@ -132,7 +133,7 @@ class Planner:
 class Decider:
     """Asks the LLM about one add, at most _MOST_ASKED times."""
 
-    def __init__(self, chat: ChatModel, prompts: Prompts, max_deletions: int) -> None:
+    def __init__(self, chat: Chat, prompts: Prompts, max_deletions: int) -> None:
         self._chat = chat
         self._prompts = prompts
         self._max_deletions = max_deletions

@@ -2,23 +2,26 @@
 
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import InvalidInput
 from ..scope import Scope
 from ..settings import Settings
-from ..store.model import ScopeStore
+from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
 from .embedder import Embedder
 from .endpoint import Endpoint
+from .guards import refuse_credentials
 from .job import Job
 from .llm import ChatModel
-from .model import AddResult, Hit, Page, Progress
+from .model import AddResult, Hit, Outcome, Page, Progress
 from .paging import page
 from .planner import Planner
 from .recall import Recall
 from .scope_index import ScopeIndexes
 from .text import checked_text
+from .unit import Unit, now_ms
 from .writing import write
 
 if TYPE_CHECKING:
@@ -64,15 +67,16 @@ class MemoryService:
         actor: str | None = None,
         progress: Progress | None = None,
         deadline: float | None = None,
+        expires_at: int | None = None,
     ) -> AddResult:
-        """Remember what `text` says. `actor`: which client asked; `deadline`: a time.monotonic() value.
+        """Remember what `text` says. `actor`: which client asked; `deadline`: a time.monotonic() value;
+        `expires_at`: when what it adds becomes invisible, in ms since the epoch.
 
         All of it is stored or, when an error is raised, none. Raises InvalidInput, LimitExceeded, Busy, a ModelError or
         a StoreError.
         """
-        said = checked_text(text, "text", self._settings.max_text_length)
-        ends = deadline if deadline is not None else time.monotonic() + self._settings.add_timeout
-        job = Job(ends, progress or _silent, actor)
+        said = self._sayable(text)
+        job = Job(self._ends(deadline), progress or _silent, actor, expires_at=_future(expires_at))
         store = self._store.scope(scope)
         if self._settings.pipeline == "verbatim" or self._chat is None:
             return self._add_verbatim(store, said, job)
@@ -94,6 +98,58 @@ class MemoryService:
         """A page of the scope, newest first. Raises InvalidInput or a StoreError."""
         return page(self._store.scope(scope).snapshot(), cursor, limit)
 
+    def get(self, scope: Scope, memory_id: str) -> Memory | None:
+        """The memory, or None if this scope has none of that id. Raises a StoreError."""
+        return Unit(self._store.scope(scope).snapshot()).get(memory_id)
+
+    def update(
+        self,
+        scope: Scope,
+        memory_id: str,
+        text: str,
+        *,
+        actor: str | None = None,
+        expires_at: int | None = None,
+        deadline: float | None = None,
+    ) -> Outcome:
+        """Replace the memory's text, in place. Raises InvalidInput for an id that is not in this scope, or as add."""
+        said, ends = self._sayable(text), self._ends(deadline)
+        vector = self._embedder.embed([said], deadline=ends)[0] if self._embedder else None
+        model = self._embedder.model if self._embedder else None
+        expires = _future(expires_at)
+
+        def make(base: Snapshot) -> Unit:
+            unit = Unit(base, actor)
+            if unit.get(memory_id) is None:
+                raise _unknown([memory_id])
+            unit.update(memory_id, said, vector, model, expires_at=expires)
+            return unit
+
+        unit, _ = write(self._store.scope(scope), make, ends)
+        return unit.outcomes[0]
+
+    def delete(
+        self, scope: Scope, ids: Sequence[str], *, actor: str | None = None, deadline: float | None = None
+    ) -> Sequence[Outcome]:
+        """Delete these memories, all or none. Raises InvalidInput for ids not in this scope, or a StoreError."""
+
+        def make(base: Snapshot) -> Unit:
+            unit = Unit(base, actor)
+            wanted = list(dict.fromkeys(ids))
+            missing = [i for i in wanted if unit.get(i) is None]
+            if missing or not wanted:
+                raise _unknown(missing)
+            for memory_id in wanted:
+                unit.delete(memory_id, reason="asked for")
+            return unit
+
+        unit, _ = write(self._store.scope(scope), make, self._ends(deadline))
+        return unit.outcomes
+
+    def history(self, scope: Scope, memory_id: str) -> Sequence[HistoryEntry]:
+        """What became of the memory, oldest first; empty for an id that this scope never had. Raises a StoreError."""
+        return self._store.scope(scope).history(memory_id)
+
     def delete_all(self, scope: Scope) -> int:
         """Empty the scope, history included; how many memories it held. Raises a StoreError."""
         deleted = self._store.scope(scope).delete_all()
@@ -105,6 +161,16 @@ class MemoryService:
         self._pool.shutdown(wait=False)
         if self._chat:
             self._chat.close()
+
+    def _sayable(self, text: str) -> str:
+        said = checked_text(text, "text", self._settings.max_text_length)
+        if not self._settings.allow_credentials:
+            refuse_credentials(said)
+        return said
+
+    def _ends(self, deadline: float | None) -> float:
+        latest = time.monotonic() + self._settings.add_timeout
+        return latest if deadline is None else min(deadline, latest)
 
     def _add_verbatim(self, store: ScopeStore, text: str, job: Job) -> AddResult:
         index = self._indexes.of(store.scope)
@@ -127,3 +193,16 @@ class MemoryService:
 
 def _silent(step: str) -> None:
     pass
+
+
+def _future(expires_at: int | None) -> int | None:
+    if expires_at is not None and expires_at <= now_ms():
+        raise InvalidInput("The expiry lies in the past; accepted: a later time, in milliseconds since 1970, UTC.")
+    return expires_at
+
+
+def _unknown(ids: Sequence[str]) -> InvalidInput:
+    named = ", ".join(f"'{i[:40]}'" for i in ids[:5])
+    return InvalidInput(
+        f"There is no memory with the id {named}; list_memories shows the ids." if ids else "No id given."
+    )

@@ -9,6 +9,8 @@ from typing import Any
 from ..store.model import Change, Memory, Snapshot, Vector
 from .model import Outcome
 
+_BOOKKEEPING = ("expired", "reconciled")  # deletions that nobody asked for, and nobody is told of
+
 
 def now_ms() -> int:
     """Milliseconds since the epoch, UTC."""
@@ -43,7 +45,7 @@ class Unit:
         return [
             Outcome(c.id, c.new.text if c.new else c.old_text or "", c.event, c.old_text if c.new else None)
             for c in self._changes.values()
-            if c.event != "TOUCH"
+            if c.event != "TOUCH" and c.reason not in _BOOKKEEPING
         ]
 
     def get(self, memory_id: str) -> Memory | None:
@@ -81,9 +83,11 @@ class Unit:
         model: str | None,
         *,
         metadata: Mapping[str, Any] | None = None,
+        expires_at: int | None = None,
         reason: str | None = None,
     ) -> Memory:
-        """The memory with another text, in place; `metadata` replaces its own if given. KeyError if there is none."""
+        """The memory with another text, in place; `metadata` and `expires_at` replace its own if given. KeyError if
+        there is none."""
         old = self._known(memory_id)
         new = replace(
             old,
@@ -92,6 +96,7 @@ class Unit:
             vector_model=model,
             updated_at=max(self.now, old.updated_at),
             metadata=old.metadata if metadata is None else dict(metadata),
+            expires_at=old.expires_at if expires_at is None else expires_at,
         )
         self._put(Change("UPDATE", memory_id, new, old_text=old.text, reason=reason, actor=self.actor))
         return new
@@ -106,6 +111,12 @@ class Unit:
         old = self._known(memory_id)
         self._put(Change("DELETE", memory_id, None, old_text=old.text, reason=reason, actor=self.actor))
         return old
+
+    def drop_expired(self, most: int = 20) -> None:
+        """Delete some of the memories that nobody can see any more, along with the other changes."""
+        gone = [m for m in self.base.memories.values() if not is_living(m, self.now)]
+        for m in gone[:most]:
+            self._put(Change("DELETE", m.id, None, old_text=m.text, reason="expired", actor=self.actor))
 
     def _known(self, memory_id: str) -> Memory:
         memory = self.get(memory_id)
