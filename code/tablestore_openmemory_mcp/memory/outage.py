@@ -13,8 +13,13 @@ MARK = {"pending": "reconcile"}
 PER_ADD = 3
 
 
+def is_pending(memory: Memory) -> bool:
+    """Whether `memory` waits to be reconciled."""
+    return MARK.items() <= memory.metadata.items()
+
+
 def pending(snapshot: Snapshot) -> Sequence[Memory]:
     """The marked memories that the next add takes care of, oldest first."""
     now = now_ms()
-    marked = [m for m in snapshot.memories.values() if m.metadata.get("pending") == "reconcile" and is_living(m, now)]
+    marked = [m for m in snapshot.memories.values() if is_pending(m) and is_living(m, now)]
     return sorted(marked, key=lambda m: (m.created_at, m.rev, m.id))[:PER_ADD]

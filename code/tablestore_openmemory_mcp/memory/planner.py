@@ -15,6 +15,7 @@ from .asking import Chat, ask
 from .embedder import Embedder
 from .job import Job
 from .neighbours import nearest
+from .outage import is_pending
 from .parsing import Decision, decisions_in
 from .prompts import Prompts
 from .reconcile import Fact, Operation, Settled, settle
@@ -62,7 +63,7 @@ class Planner:
         unit = Unit(base, actor=self._job.actor)
         if self._replaces and unit.get(self._replaces) is None:
             return unit  # another instance was first
-        living = [m for m in base.memories.values() if is_living(m, unit.now) and m.id != self._replaces]
+        living = [m for m in base.memories.values() if is_living(m, unit.now) and not self._is_unsorted(m)]
         known = self._index.alike(base, living)
         facts = self._facts(base, known, living)
         related = {m.id: m.rev for fact in facts for m in fact.near}
@@ -82,6 +83,10 @@ class Planner:
                 setting="MAX_MEMORIES",
             )
         return unit
+
+    def _is_unsorted(self, memory: Memory) -> bool:
+        """What waits to be sorted in is compared with nothing: it is not a fact yet."""
+        return memory.id == self._replaces or (self._decider is not None and is_pending(memory))
 
     def _facts(self, base: Snapshot, known: dict[str, Memory], living: Sequence[Memory]) -> list[Fact]:
         new = [i for i, text in enumerate(self._texts) if likeness_key(text) not in known]

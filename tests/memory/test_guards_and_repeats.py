@@ -1,0 +1,263 @@
+"""Credentials, budgets, repeats, expiry, single memories, and what happens while the LLM is away."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from support.fake_openai import FakeOpenAI, Fault
+from support.plain_store import PlainStore
+from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
+from tablestore_openmemory_mcp.memory.service import MemoryService
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.store import TablestoreStore
+
+MakeService = Callable[..., MemoryService]
+
+SECRETS = [
+    "My key is sk-" + "abcDEF123456789xyz",
+    "AccessKey LTAI" + "5tAbCdEfGhIjKlMnOpQr",
+    "AKIA" + "IOSFODNN7EXAMPLE",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+    "token ghp_" + "a1B2" * 9,
+    "eyJhbGciOiJIUzI1NiJ9." + "eyJzdWIiOiIxMjM0In0.abcdefghijk",
+    "postgres://app:hunter2@db.example.com/prod",
+    "我的邮箱密码是 Abc12345678",
+    "the password is: 'correct4horse'",
+    "API_KEY=9f8e7d6c5b4a",
+]
+HARMLESS = [
+    "I always forget my password",
+    "The password policy requires twelve characters",
+    "密码要求至少十二位，包含大小写字母",
+    "用 JWT 做鉴权，token 有效期两小时",
+    "My favourite key is F sharp minor",
+    "The repository is at https://example.com/team/app",
+    "sk-learn is what I use, secret santa is on 2025-12-20",
+    "变量名 access_key_id 用小写",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_looks_like_a_credential_is_refused_with_a_reason(
+    make: MakeService, fake: FakeOpenAI, scope: Scope, secret: str
+) -> None:
+    for service in (make(), make(OPENAI_API_KEY="")):
+        with pytest.raises(InvalidInput, match="ALLOW_CREDENTIALS") as raised:
+            service.add(scope, secret)
+        assert secret[-6:] not in str(raised.value)
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_talk_about_credentials_is_stored(keyless: MemoryService, scope: Scope, text: str) -> None:
+    assert keyless.add(scope, text).results
+
+
+def test_credentials_are_stored_if_the_operator_says_so(make: MakeService, scope: Scope) -> None:
+    service = make(OPENAI_API_KEY="", ALLOW_CREDENTIALS="true")
+    assert [service.add(scope, secret).results[0].event for secret in SECRETS] == ["ADD"] * len(SECRETS)
+
+
+def test_a_day_s_budget_is_the_user_s_not_the_client_s(make: MakeService, fake: FakeOpenAI) -> None:
+    service = make(LLM_CALLS_PER_USER_PER_DAY="2")
+    service.add(Scope("u", "a"), "我住在上海")
+    service.add(Scope("u", "b"), "我住在上海")
+    with pytest.raises(LimitExceeded, match="LLM_CALLS_PER_USER_PER_DAY"):
+        service.add(Scope("u", "a"), "我喜欢吃辣的东西")
+    assert service.add(Scope("another", "a"), "我喜欢吃辣的东西").results
+    assert fake.count("chat") == 3
+
+
+# --- repeats ------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_text_again_costs_no_llm_call(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
+    said = "我住在上海。我喜欢吃辣的东西。"
+    service.add(scope, said)
+    fake.forget()
+    result = service.add(scope, f"  {said}\n")
+    assert (result.results, fake.requests) == ([], [])
+    assert result.message is not None
+    assert "already" in result.message
+
+
+@pytest.mark.parametrize("between", ["corrected", "deleted", "emptied"])
+def test_the_same_text_is_heard_again_once_what_it_left_has_changed(
+    service: MemoryService, fake: FakeOpenAI, scope: Scope, between: str
+) -> None:
+    [added] = service.add(scope, "我住在上海").results
+    if between == "corrected":
+        service.add(scope, "我现在住在北京")
+    elif between == "deleted":
+        service.delete(scope, [added.id])
+    else:
+        service.delete_all(scope)
+    fake.forget()
+    assert service.add(scope, "我住在上海").results
+    assert fake.count("extraction") == 1
+    assert "上海" in service.list(scope).memories[0].text
+
+
+def test_another_scope_s_repeat_is_no_repeat(service: MemoryService, fake: FakeOpenAI) -> None:
+    service.add(Scope("u", "a"), "我住在上海")
+    assert service.add(Scope("u", "b"), "我住在上海").results
+
+
+def test_what_was_just_recalled_is_not_stored_again(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
+    service.add(scope, "我住在上海。我喜欢吃辣的东西。我爱看科幻电影。")
+    recalled = "\n".join(f"- {hit.memory.text}" for hit in service.search(scope, "我的情况"))
+    result = service.add(scope, recalled)
+    assert result.results == []
+    assert service.list(scope).total == 3
+
+
+# --- single memories ----------------------------------------------------------------------------------------------
+
+
+def test_update_and_delete_by_id_keep_lineage(
+    make: MakeService, store: PlainStore | TablestoreStore, scope: Scope
+) -> None:
+    service = make(store)
+    [added] = service.add(scope, "我住在上海").results
+    outcome = service.update(scope, added.id, "我住在杭州", actor="admin")
+    assert (outcome.event, outcome.previous_memory, outcome.memory) == ("UPDATE", added.memory, "我住在杭州")
+    memory = service.get(scope, added.id)
+    assert memory is not None
+    assert memory.text == "我住在杭州"
+    assert "杭州" in service.search(scope, "住在杭州")[0].memory.text
+    assert [o.event for o in service.delete(scope, [added.id])] == ["DELETE"]
+    assert service.get(scope, added.id) is None
+    assert [e.event for e in service.history(scope, added.id)] == ["ADD", "UPDATE", "DELETE"]
+
+
+def test_an_id_of_another_scope_does_not_exist(
+    make: MakeService, store: PlainStore | TablestoreStore, scope: Scope
+) -> None:
+    service = make(store)
+    other = Scope(scope.user_id, "another")
+    [mine] = service.add(scope, "我住在上海").results
+    assert service.get(other, mine.id) is None
+    assert list(service.history(other, mine.id)) == []
+    with pytest.raises(InvalidInput, match="no memory with the id"):
+        service.update(other, mine.id, "我住在火星")
+    with pytest.raises(InvalidInput, match="no memory with the id"):
+        service.delete(other, [mine.id])
+    assert service.get(scope, mine.id) is not None
+
+
+def test_deletes_are_all_or_none(service: MemoryService, scope: Scope) -> None:
+    [added] = service.add(scope, "我住在上海").results
+    with pytest.raises(InvalidInput, match="nowhere"):
+        service.delete(scope, [added.id, "nowhere"])
+    with pytest.raises(InvalidInput, match="No id"):
+        service.delete(scope, [])
+    assert service.list(scope).total == 1
+
+
+def test_an_expired_memory_is_invisible_at_once(make: MakeService, scope: Scope) -> None:
+    service = make(MEMORY_PIPELINE="verbatim")
+    soon = time.time_ns() // 1_000_000 + 300
+    [outcome] = service.add(scope, "停车位在 B2-17", expires_at=soon).results
+    service.add(scope, "我住在上海")
+    assert service.list(scope).total == 2
+    while time.time_ns() // 1_000_000 < soon:
+        time.sleep(0.01)
+    assert [m.text for m in service.list(scope).memories] == ["我住在上海"]
+    assert [h.memory.text for h in service.search(scope, "停车位")] == ["我住在上海"]
+    assert service.get(scope, outcome.id) is None
+    with pytest.raises(InvalidInput, match="no memory"):
+        service.update(scope, outcome.id, "x")
+    assert service.add(scope, "停车位在 B2-17").results  # it is not known any more
+    with pytest.raises(InvalidInput, match="past"):
+        service.add(scope, "x", expires_at=soon)
+
+
+def test_expired_memories_are_deleted_along_with_later_writes(
+    make: MakeService, plain: PlainStore, scope: Scope
+) -> None:
+    service = make(OPENAI_API_KEY="")
+    soon = time.time_ns() // 1_000_000 + 50
+    service.add(scope, "停车位在 B2-17", expires_at=soon)
+    while time.time_ns() // 1_000_000 < soon:
+        time.sleep(0.01)
+    assert [o.event for o in service.add(scope, "我住在上海").results] == ["ADD"]
+    assert len(plain.scope(scope).snapshot().memories) == 1
+
+
+def test_a_full_memory_says_so(make: MakeService, scope: Scope) -> None:
+    service = make(OPENAI_API_KEY="", MAX_MEMORIES="2")
+    service.add(scope, "a b c")
+    service.add(scope, "d e f")
+    with pytest.raises(LimitExceeded, match="MAX_MEMORIES"):
+        service.add(scope, "g h i")
+    assert service.list(scope).total == 2
+
+
+# --- while the LLM is away ----------------------------------------------------------------------------------------
+
+
+def test_an_outage_fails_the_add_by_default(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
+    with fake.failing("chat", Fault.refused_key()), pytest.raises(ModelDenied):
+        service.add(scope, "我住在上海")
+    assert service.list(scope).total == 0
+
+
+def test_with_the_fallback_the_text_is_kept_and_sorted_in_later(
+    make: MakeService, store: PlainStore | TablestoreStore, fake: FakeOpenAI, scope: Scope
+) -> None:
+    service = make(store, ADD_FALLBACK="verbatim")
+    service.add(scope, "我住在上海")
+    with fake.failing("chat", Fault.refused_key()):
+        result = service.add(scope, "我现在住在北京。我喜欢吃辣的东西。")
+        assert [o.event for o in result.results] == ["ADD"]
+        assert result.message is not None
+        assert "word for word" in result.message
+        assert "OPENAI_API_KEY" in result.message
+        assert any("北京" in hit.memory.text for hit in service.search(scope, "住在北京吗"))
+    fake.forget()
+    [outcome] = service.add(scope, "我爱看科幻电影").results
+    assert outcome.event == "ADD"
+    texts = [m.text for m in service.list(scope).memories]
+    assert len(texts) == 3
+    assert not any("上海" in t for t in texts)
+    assert all("pending" not in m.metadata for m in service.list(scope).memories)
+
+
+def test_with_the_fallback_an_embedder_that_is_away_too_loses_nothing(
+    make: MakeService, fake: FakeOpenAI, scope: Scope
+) -> None:
+    service = make(ADD_FALLBACK="verbatim")
+    with fake.failing("chat", Fault.refused_key()), fake.failing("embeddings", Fault.refused_key()):
+        assert service.add(scope, "我住在上海").results
+    assert service.search(scope, "我住在哪里")[0].score
+
+
+def test_at_most_three_are_sorted_in_per_add_oldest_first(make: MakeService, fake: FakeOpenAI, scope: Scope) -> None:
+    service = make(ADD_FALLBACK="verbatim")
+    with fake.failing("chat", Fault.refused_key()):
+        for city in ("上海", "北京", "广州", "深圳", "杭州"):
+            service.add(scope, f"我在{city}有一个朋友")
+    service.add(scope, "我爱看科幻电影")
+    waiting = [m.text for m in service.list(scope).memories if "pending" in m.metadata]
+    assert sorted(waiting) == ["我在杭州有一个朋友", "我在深圳有一个朋友"]
+
+
+def test_two_instances_sort_a_text_in_once(
+    make: MakeService, store: PlainStore | TablestoreStore, fake: FakeOpenAI, scope: Scope
+) -> None:
+    services = [make(store, ADD_FALLBACK="verbatim") for _ in range(2)]
+    with fake.failing("chat", Fault.refused_key()):
+        services[0].add(scope, "我喜欢吃辣的东西")
+    with fake.holding("chat"):
+        said = ("我住在上海", "我爱看科幻电影")
+        threads = [threading.Thread(target=s.add, args=(scope, t)) for s, t in zip(services, said, strict=True)]
+        for thread in threads:
+            thread.start()
+        fake.wait_for("extraction", 3)
+    for thread in threads:
+        thread.join()
+    texts = sorted(m.text for m in services[0].list(scope).memories)
+    assert len(texts) == 3
+    assert sum("辣" in t for t in texts) == 1
