@@ -28,8 +28,7 @@ INPUTS = ("code", "bootstrap", "requirements.txt", "scripts/package.py")
 
 # What no instance ever loads. Libraries as such are all kept: Mem0 imports qdrant-client (and through it grpc),
 # SQLAlchemy and PostHog while it is itself imported, so leaving one out would break the first add.
-UNUSED_DIRECTORIES = {"tests", "test", "testing_data", "include", "__pycache__", "bin"}
-KEPT = {"numpy/testing", "sqlalchemy/testing"}
+UNUSED_DIRECTORIES = {"tests", "test", "include", "__pycache__", "bin"}
 UNUSED_SUFFIXES = {".pyi", ".pyx", ".pxd", ".c", ".h", ".hpp", ".cpp", ".a", ".pyc"}
 UNUSED_METADATA = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}  # they name this machine's paths
 
@@ -88,8 +87,7 @@ def install_libraries(requirements: Path, target: Path) -> None:
 def prune(libraries: Path) -> None:
     """Delete what no instance loads."""
     for directory in sorted((d for d in libraries.rglob("*") if d.is_dir()), reverse=True):
-        name = directory.relative_to(libraries).as_posix()
-        if directory.name in UNUSED_DIRECTORIES and not any(name.startswith(kept) for kept in KEPT):
+        if directory.name in UNUSED_DIRECTORIES:
             shutil.rmtree(directory, ignore_errors=True)
     for file in [f for f in libraries.rglob("*") if f.is_file()]:
         if file.suffix in UNUSED_SUFFIXES or (file.parent.suffix == ".dist-info" and file.name in UNUSED_METADATA):
@@ -135,7 +133,7 @@ def comment_of(archive: Path) -> str | None:
 
 def build(root: Path, output: Path) -> None:
     """Make `output` from the project at `root`. Raises PackagingError."""
-    compiler = find_compiler()
+    compiler, digest = find_compiler(), digest_of_inputs(root)  # before: a change made meanwhile means another build
     with tempfile.TemporaryDirectory(prefix="function-") as temporary:
         stage = Path(temporary) / "code"
         shutil.copytree(root / "code", stage, ignore=shutil.ignore_patterns("__pycache__"))
@@ -151,7 +149,7 @@ def build(root: Path, output: Path) -> None:
                 file=sys.stderr,
             )
         unpacked = sum(f.stat().st_size for f in stage.rglob("*") if f.is_file())
-        write_zip(stage, output, digest_of_inputs(root))
+        write_zip(stage, output, digest)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB zipped, {unpacked / 1e6:.1f} MB unpacked")
 
 

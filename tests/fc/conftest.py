@@ -1,10 +1,12 @@
 """The code package and the vendor's command line, each made once and kept between runs."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +43,24 @@ def s_command() -> Path:
         prefix.mkdir(parents=True, exist_ok=True)
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
     return command
+
+
+@pytest.fixture(scope="session")
+def packaging() -> Any:
+    """scripts/package.py as a module."""
+    spec = importlib.util.spec_from_file_location("package", ROOT / "scripts" / "package.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def python312(packaging: Any) -> Path:
+    """A CPython of the version that the instance has."""
+    found = packaging.find_compiler()
+    if not found:
+        pytest.skip("there is no CPython 3.12 on this machine; PYTHON312 may name one")
+    answer = [found, "-c", "import sys; print(sys._base_executable)"]  # not a virtual environment: it has libraries
+    return Path(subprocess.run(answer, capture_output=True, text=True, check=True).stdout.strip())

@@ -146,6 +146,35 @@ def test_nobody_is_local_there(emulator: Emulator, role: Role, tmp_path: Path) -
         assert "token" in instance.invoke({"action": "list", **ALICE})["error"].lower()
 
 
+def test_token_for_one_user_opens_that_user_s_memories_only(emulator: Emulator, role: Role, tmp_path: Path) -> None:
+    store = tablestore(emulator) | {"MEMORY_PIPELINE": "verbatim"}
+    with Instance(BOOTSTRAP, tmp_path / "log", role, **store) as instance:
+        minted = instance.invoke({"action": "token", "expires": "12h", **ALICE})["result"]
+        paste = minted["paste"]["mcpServers"]["tablestore-openmemory-sse"]
+        assert paste["url"].endswith("/mcp/cline/sse/alice")
+        assert paste["headers"] == {"Authorization": f"Bearer {minted['token']}"}
+        token = {"token": minted["token"]}
+        assert "result" in instance.invoke({"action": "list", **ALICE, **token})
+        assert (
+            "not for this user_id"
+            in instance.invoke({"action": "list", "user": "bob", "client": "c", **token})["error"]
+        )
+        body = TOOL_CALL | {"params": {"name": "list_memories", "arguments": {}}}
+        headers = ACCEPT | {"authorization": f"Bearer {minted['token']}"}
+        assert instance.request("POST", "/mcp/cline/http/alice", json=body, headers=headers).status_code == 200
+        with Instance(BOOTSTRAP, tmp_path / "log2", role, **store) as other:  # which has the secret from the store
+            assert "result" in other.invoke({"action": "list", **ALICE, **token})
+        assert instance.invoke({"action": "token", "revoke": minted["id"]})["result"] == {"revoked": minted["id"]}
+        assert "revoked" in instance.invoke({"action": "list", **ALICE, **token})["error"]
+        assert minted["token"] not in instance.log
+
+
+@pytest.mark.parametrize("event", [{}, {"user": "a/b"}, {"user": "a", "expires": "soon"}])
+def test_token_that_makes_no_sense_is_refused(instance: Instance, event: dict[str, str]) -> None:
+    answer = instance.invoke({"action": "token", **event})
+    assert set(answer) == {"error"}
+
+
 def test_wrong_configuration_ends_with_a_line_per_mistake(tmp_path: Path) -> None:
     environ = {"PATH": SYSTEM_PATH, "FC_FUNCTION_NAME": "f", "TABLESTORE_VECTOR_DIMENSION": "many", "LOG_LEVEL": "loud"}
     done = subprocess.run([BOOTSTRAP], env=environ, capture_output=True, text=True, timeout=60, check=False)

@@ -65,6 +65,7 @@ class Instance:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
+        self.folder = log.parent  # its temporary directory too
         self.role = role
         environ = {
             "PATH": path,

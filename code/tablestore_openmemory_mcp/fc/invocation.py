@@ -15,7 +15,7 @@ from starlette.types import Scope as AsgiScope
 from ..composition import Composition
 from ..errors import ServiceError
 from ..scope import InvalidName, Scope
-from .welcome import status
+from .welcome import status, token
 
 TOOLS = {
     "add": ("add_memories", "text"),
@@ -48,6 +48,8 @@ class Invocations:
         try:
             if action == "status":
                 return {"result": await anyio.to_thread.run_sync(status, self._composition)}
+            if action == "token":
+                return {"result": await anyio.to_thread.run_sync(token, self._composition, event)}
             if action in TOOLS:
                 return await self._call(action, event, request_id)
         except (ServiceError, InvalidName) as e:

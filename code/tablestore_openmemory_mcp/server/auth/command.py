@@ -17,15 +17,15 @@ _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--user", action="append", type=_pattern, metavar="NAME", help="user_id; '*' in it matches all")
+    parser.add_argument("--user", action="append", type=pattern, metavar="NAME", help="user_id; '*' in it matches all")
     parser.add_argument(
         "--client",
         action="append",
-        type=_pattern,
+        type=pattern,
         metavar="NAME",
         help="client_name; '*', the default, matches all",
     )
-    parser.add_argument("--expires", type=_lifetime, default=90 * 86_400, metavar="90d", help="30m, 12h, 90d or never")
+    parser.add_argument("--expires", type=lifetime, default=90 * 86_400, metavar="90d", help="30m, 12h, 90d or never")
     parser.add_argument("--revoke", metavar="ID", help="refuse the token with this id from now on")
 
 
@@ -59,14 +59,16 @@ def _literal(patterns: Sequence[str], placeholder: str) -> str:
     return patterns[0] if len(patterns) == 1 and "*" not in patterns[0] else placeholder
 
 
-def _pattern(text: str) -> str:
+def pattern(text: str) -> str:
+    """A name in which "*" matches anything. Raises ArgumentTypeError, whose text says what is accepted."""
     try:
         return valid_name(text, "a name")
     except InvalidName as e:
         raise argparse.ArgumentTypeError(str(e)) from None
 
 
-def _lifetime(text: str) -> float | None:
+def lifetime(text: str) -> float | None:
+    """Seconds, or None for "never". Raises ArgumentTypeError, whose text says what is accepted."""
     if text == "never":
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
