@@ -13,11 +13,15 @@ from tablestore_emulator.search.query import (
     ConstScore,
     Exists,
     FieldSort,
+    GeoBox,
+    GeoDistance,
+    GeoPolygon,
     KeySort,
     Knn,
     Match,
     MatchAll,
     MatchPhrase,
+    Nested,
     Prefix,
     Query,
     Range,
@@ -133,12 +137,12 @@ def values() -> SearchIndex:
         FieldSpec("at", FieldType.DATE, date_formats=("yyyy-MM-dd",)),
         FieldSpec("t", FieldType.TEXT),
         FieldSpec("k_text", FieldType.TEXT, source="k"),
-        FieldSpec("g", FieldType.GEO_POINT),
+        FieldSpec("j", FieldType.JSON),
     )
     put(index, "a", k="red", ks='["x", "y"]', n=2**62 + 1, ns="[1, 9]", d=0.5, b=True, at="2026-01-01", t="One two")
     put(index, "b", k="Red Wine", ks='["y"]', n=-5, ns="[5]", d=2.0, b=False, at="2026-01-02", t="two three")
     put(index, "c", k="blue", n=7)
-    put(index, "d", k="é", n="not a number", d=True, b=1, at="2026-1-1", ks="no json", g="30,120")
+    put(index, "d", k="é", n="not a number", d=True, b=1, at="2026-1-1", ks="no json", j="{}")
     return index
 
 
@@ -203,7 +207,7 @@ def test_what_each_query_finds(query: Query, expected: str):
         (Prefix("n", "1"), "OTSParameterInvalid"),
         (Range("b", low="maybe"), "OTSParameterInvalid"),
         (Knn("n", (1.0,), 1), "OTSParameterInvalid"),
-        (Exists("g"), "OTSUnsupportOperation"),
+        (Exists("j"), "OTSUnsupportOperation"),
     ],
 )
 def test_what_each_query_refuses(query: Query, code: str):
@@ -327,6 +331,59 @@ def test_a_rewritten_row_is_found_by_what_it_is_now_and_vector_memory_is_used_ag
     assert found(index, MatchAll()) == ""
     assert found(index, Knn("v", (1.0, 0.0), 1)) == ""
     delete(index, "never there")
+
+
+def test_points_on_the_globe():
+    index = index_of(FieldSpec("g", FieldType.GEO_POINT))
+    points = {"hangzhou": "30.27,120.16", "shanghai": "31.23,121.47", "fiji": "-17.7,178.1", "samoa": " -13.8, -172.1"}
+    for key, point in {**points, "wrong": "120.16,30.27", "text": "here", "one": "30"}.items():
+        put(index, key, g=point)
+    assert found(index, Exists("g")) == "fiji hangzhou samoa shanghai"
+    assert found(index, GeoDistance("g", "30.27,120.16", 0.1)) == "hangzhou"
+    assert found(index, GeoDistance("g", "30.27,120.16", 164_000)) == "hangzhou"  # Shanghai is 165 km away
+    assert found(index, GeoDistance("g", "30.27,120.16", 166_000)) == "hangzhou shanghai"
+    assert found(index, GeoBox("g", "31,120", "30,121")) == "hangzhou"
+    assert found(index, GeoBox("g", "0,170", "-20,-170")) == "fiji samoa"  # across the date line
+    assert found(index, GeoPolygon("g", ("30,120", "32,120", "32,122"))) == "hangzhou"
+    with pytest.raises(OtsError, match="is not a point"):
+        found(index, GeoDistance("g", "91,0", 1))
+
+
+def nested() -> SearchIndex:
+    parts = FieldSpec("tags.name", FieldType.KEYWORD, source="name"), FieldSpec("tags.n", FieldType.LONG, source="n")
+    index = index_of(FieldSpec("tags", FieldType.NESTED, parts=parts), FieldSpec("k", FieldType.KEYWORD))
+    put(index, "a", tags='[{"name": "red", "n": 1}, {"name": "blue", "n": 2}]', k="x")
+    put(index, "b", tags='{"name": "red", "n": 2}', k="y")
+    put(index, "c", tags="not json")
+    return index
+
+
+def test_nested_objects_match_one_by_one():
+    index = nested()
+    both = Bool(must=(Terms("tags.name", ("red",)), Terms("tags.n", (2,))))
+    assert found(index, Nested("tags", both)) == "b"
+    assert found(index, Nested("tags", Range("tags.n", low=0))) == "a b"
+    assert found(index, Bool(must=(Nested("tags", Exists("tags.name")),), filter=(Terms("k", ("x",)),))) == "a"
+    assert found(index, Exists("tags")) == "a b"
+    put(index, "a", tags='[{"name": "green"}]')
+    assert found(index, Nested("tags", Terms("tags.name", ("blue", "green")))) == "a"
+    with pytest.raises(OtsError, match=r"field \[tags.name\] does not exist"):
+        found(index, Terms("tags.name", ("red",)))  # only inside
+
+
+@pytest.mark.parametrize(("mode", "score"), [("none", 0), ("avg", 1.5), ("max", 2), ("min", 1), ("total", 3)])
+def test_one_score_from_those_of_the_objects(mode: str, score: float):
+    one, two = Range("tags.n", low=0), Bool(must=(Range("tags.n", low=1),))
+    page = ask(nested(), Nested("tags", Bool(should=(one, two)), mode), ScoreSort())
+    assert {hit.key: hit.score for hit in page.hits}[b"a"] == score
+
+
+def test_nested_objects_survive_compaction():
+    index = nested()
+    for n in range(9000):
+        put(index, f"n{n % 3}", tags=f'[{{"name": "t{n}"}}]')
+    assert index.size < 9000
+    assert found(index, Nested("tags", Terms("tags.name", ("t8999", "t1", "red")))) == f"a b n{8999 % 3}"
 
 
 def test_what_the_index_returns_is_what_it_stores():

@@ -63,8 +63,14 @@ def test_a_nested_field_means_no_default_sort(client: Any, make_table: Callable[
     meta, _ = client.describe_search_index(table, INDEX)
     assert meta.index_sort.sorters == []
     assert meta.fields[1].sub_field_schemas[0].field_name == "k"
-    with refused("OTSUnsupportOperation", 400, "NESTED_QUERY"):
-        search(client, table, ots.NestedQuery("n", ots.TermQuery("n.k", "x")))
+    for n in (1, 2):
+        client.put_row(
+            table, ots.Row([("a", "x"), ("b", n)], [("n", '[{"k": "x"}, {"k": "y"}]')]), ots.Condition("IGNORE")
+        )
+    page = search(client, table, ots.NestedQuery("n", ots.TermQuery("n.k", "x")), limit=1, get_total_count=True)
+    assert (len(page.rows), page.total_count, page.next_token) == (1, 2, b"")  # no sort, no place to go on from
+    by_key = ots.Sort([ots.PrimaryKeySort(ots.SortOrder.ASC)])
+    assert search(client, table, ots.MatchAllQuery(), limit=1, sort=by_key).next_token
 
 
 def test_the_time_to_live_can_change_and_the_rest_cannot(client: Any, table: str):
@@ -204,7 +210,8 @@ def test_limits_of_a_page(client: Any, table: str):
         ({"group_bys": [ots.GroupByField("user")]}, ots.MatchAllQuery()),
         ({"collapse_field": ots.Collapse("user")}, ots.MatchAllQuery()),
         ({"highlight": ots.Highlight([ots.HighlightParameter("text")])}, ots.MatchAllQuery()),
-        ({}, ots.GeoDistanceQuery("g", "30,120", 5)),
+        ({}, ots.FunctionScoreQuery(ots.MatchAllQuery(), ots.FieldValueFactor("at"))),
+        ({}, ots.NestedQuery("n", ots.MatchAllQuery(), inner_hits=ots.InnerHits(None, 0, 1, None))),
         ({"sort": ots.Sort([ots.GeoDistanceSort("g", ["30,120"])])}, ots.MatchAllQuery()),
     ],
 )

@@ -2,6 +2,7 @@
 
 import fnmatch
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from ..errors import OtsError, invalid
 from . import phrases
 from . import query as q
 from .fields import Field, KeywordField, NumberField, TermField, TextField
+from .geo import GeoField, asked_point
 from .minimum import required
+from .nested import NestedField
 from .postings import Docs, Mask, documents
 from .scoring import Scores, rarity, saturation
 from .values import Value
@@ -19,6 +22,15 @@ from .vectors import VectorField, parse_vector
 
 if TYPE_CHECKING:
     from .index import SearchIndex
+
+
+_ONE_SCORE: dict[str, Callable[[list[float]], float]] = {
+    "none": lambda _: 0.0,
+    "avg": lambda scores: sum(scores) / len(scores),
+    "max": max,
+    "min": min,
+    "total": sum,
+}
 
 
 @dataclass(slots=True)
@@ -57,6 +69,10 @@ class Evaluator:
                 return self._wildcard(query)
             case q.Exists():
                 return self._flat(self._mask(self._index.field(query.field).present()))
+            case q.GeoDistance() | q.GeoBox() | q.GeoPolygon():
+                return self._flat(self._mask(self._geo(query)))
+            case q.Nested():
+                return self._nested(query)
             case q.Bool():
                 return self._bool(query)
             case q.ConstScore():
@@ -191,7 +207,33 @@ class Evaluator:
         terms = [t for t in field.terms.starting_with(fixed) if whole.match(t)]
         return self._any_of(field, terms, query.weight)
 
+    def _geo(self, query: q.GeoDistance | q.GeoBox | q.GeoPolygon) -> Docs:
+        field = self._index.field(query.field)
+        if not isinstance(field, GeoField):
+            raise _misused(field)
+        match query:
+            case q.GeoDistance():
+                return field.near(asked_point(query.center), query.meters)
+            case q.GeoBox():
+                return field.inside_box(asked_point(query.top_left), asked_point(query.bottom_right))
+            case q.GeoPolygon():
+                return field.inside_polygon(tuple(asked_point(corner) for corner in query.corners))
+
     # -- combinations
+
+    def _nested(self, query: q.Nested) -> Matches:
+        field = self._index.field(query.path)
+        if not isinstance(field, NestedField):
+            raise _misused(field)
+        found = Evaluator(field.inner).run(query.query)
+        children = np.flatnonzero(found.mask)
+        each: dict[int, list[float]] = {}
+        for parent, score in zip(field.parents(children.tolist()), found.scores[children].tolist(), strict=True):
+            each.setdefault(parent, []).append(score)
+        scores = np.zeros(self._size)
+        for parent, those in each.items():
+            scores[parent] = _ONE_SCORE[query.mode](those) * query.weight
+        return Matches(self._mask(np.array(list(each), np.uint32)), scores)
 
     def _bool(self, query: q.Bool) -> Matches:
         mask, scores = self._alive.copy(), np.zeros(self._size)

@@ -1,6 +1,7 @@
 """One search index, or one replica of it: rows go in, ordered pages of hits come out."""
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from ..errors import invalid, unsupported
 from .evaluate import Evaluator
 from .fields import Field, KeywordField, NumberField, TextField
+from .geo import GeoField
+from .nested import NestedField
 from .ordering import Cursor, arrange, cursor
 from .postings import DROPPED, Mask
 from .query import Request, ScoreSort
@@ -18,7 +21,7 @@ from .vectors import VectorField
 
 COMPACT_FROM = 4096  # dead documents; and then only when they outnumber the living
 
-_KINDS: dict[FieldType, type[Field]] = {
+_KINDS: dict[FieldType, Callable[[FieldSpec], Field]] = {
     FieldType.LONG: NumberField,
     FieldType.DOUBLE: NumberField,
     FieldType.BOOLEAN: NumberField,
@@ -26,6 +29,8 @@ _KINDS: dict[FieldType, type[Field]] = {
     FieldType.KEYWORD: KeywordField,
     FieldType.TEXT: TextField,
     FieldType.VECTOR: VectorField,
+    FieldType.GEO_POINT: GeoField,
+    FieldType.NESTED: lambda spec: NestedField(spec, SearchIndex(IndexSpec.of((), *spec.parts))),
 }
 
 
@@ -184,7 +189,8 @@ class SearchIndex:
         # A full page of neighbours has a token even when they are all there are: there might be more of them in other
         # partitions. The official SDK's own KNN test expects it.
         more = len(ordered) > offset + len(page) or (evaluator.cut and len(page) == request.limit)
-        token = cursor(self, matches, sort, int(page[-1])).token() if len(page) and more else None
+        # Without any sort, as in an index with nested fields, there is nothing to go on from.
+        token = cursor(self, matches, sort, int(page[-1])).token() if sort and len(page) and more else None
         return Page(hits, int(matches.mask.sum()), token)
 
     def columns(self, hit: Hit) -> dict[str, Value]:

@@ -75,6 +75,39 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
+class GeoDistance:
+    """A point, as "latitude,longitude" throughout, at most `meters` from `center`."""
+
+    field: str
+    center: str
+    meters: float
+
+
+@dataclass(frozen=True, slots=True)
+class GeoBox:
+    field: str
+    top_left: str
+    bottom_right: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPolygon:
+    field: str
+    corners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Rows with an object in `path` that matches. `mode` ("avg", "max", "min", "total", "none") makes one score of
+    those of the matching objects."""
+
+    path: str
+    query: "Query"
+    mode: str = "none"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Bool:
     """`minimum` of `should` has to match; None: 1, or 0 beside a must or a filter."""
 
@@ -103,7 +136,8 @@ class Knn:
     weight: float = 1.0
 
 
-Query = MatchAll | Match | MatchPhrase | Terms | Range | Prefix | Wildcard | Exists | Bool | ConstScore | Knn
+Leaf = MatchAll | Match | MatchPhrase | Terms | Range | Prefix | Wildcard | Exists | GeoDistance | GeoBox | GeoPolygon
+Query = Leaf | Nested | Bool | ConstScore | Knn
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +168,7 @@ class Request:
     """`token` is that of an earlier page; it brings its own sort, and `sort` and `offset` are then not looked at."""
 
     query: Query
-    sort: tuple[Sorter, ...] = field(default=(KeySort(),))
+    sort: tuple[Sorter, ...] = field(default=(KeySort(),))  # empty: primary key order, but only one page
     offset: int = 0
     limit: int = 10
     token: bytes | None = None

@@ -50,6 +50,7 @@ class FieldSpec:
     date_formats: tuple[str, ...] = ()
     dimension: int = 0
     metric: Metric = Metric.COSINE
+    parts: tuple["FieldSpec", ...] = ()  # of a NESTED field, named by their whole path
 
     @property
     def column(self) -> str:

@@ -40,19 +40,21 @@ def index_spec(key_names: tuple[str, ...], schema: Any) -> IndexSpec:
     return IndexSpec.of(key_names, *[_field_spec(f) for f in schema.field_schemas])
 
 
-def _field_spec(field: Any) -> FieldSpec:
-    options = field.vector_options
+def _field_spec(field: Any, path: str = "") -> FieldSpec:
+    options, name = field.vector_options, path + field.field_name
+    nested = field.field_type == pb.NESTED
     return FieldSpec(
-        name=field.field_name,
+        name=name,
         type=FieldType(field.field_type),
-        source=field.source_field_names[0] if field.is_virtual_field else "",
-        is_array=field.is_array,
-        indexed=field.index,
+        source=field.source_field_names[0] if field.is_virtual_field else field.field_name,
+        is_array=field.is_array and not nested,
+        indexed=field.index or nested,
         stored=field.store or not field.HasField("store"),
         analyzer=analyzer(field),
         date_formats=tuple(field.date_formats),
         dimension=options.dimension,
         metric=Metric(options.metric_type),
+        parts=tuple(_field_spec(part, f"{name}.") for part in field.field_schemas),
     )
 
 
@@ -92,7 +94,7 @@ def request(search: Any, index_sort: Any) -> q.Request:
     found = QueryReader(limit).read(search.query) if search.HasField("query") else q.MatchAll()
     return q.Request(
         found,
-        sorters(given) or (q.KeySort(),),
+        sorters(given),
         search.offset,
         limit,
         search.token or None,
@@ -138,6 +140,16 @@ class QueryReader:
             pb.PREFIX_QUERY: (pb.PrefixQuery, lambda m: q.Prefix(m.field_name, m.prefix, _weight(m))),
             pb.WILDCARD_QUERY: (pb.WildcardQuery, lambda m: q.Wildcard(m.field_name, m.value, _weight(m))),
             pb.EXISTS_QUERY: (pb.ExistsQuery, lambda m: q.Exists(m.field_name)),
+            pb.GEO_DISTANCE_QUERY: (
+                pb.GeoDistanceQuery,
+                lambda m: q.GeoDistance(m.field_name, m.center_point, m.distance),
+            ),
+            pb.GEO_BOUNDING_BOX_QUERY: (
+                pb.GeoBoundingBoxQuery,
+                lambda m: q.GeoBox(m.field_name, m.top_left, m.bottom_right),
+            ),
+            pb.GEO_POLYGON_QUERY: (pb.GeoPolygonQuery, self._polygon),
+            pb.NESTED_QUERY: (pb.NestedQuery, self._nested),
             pb.BOOL_QUERY: (pb.BoolQuery, self._bool),
             pb.CONST_SCORE_QUERY: (pb.ConstScoreQuery, lambda m: q.ConstScore(self.read(m.filter))),
             pb.KNN_VECTOR_QUERY: (pb.KnnVectorQuery, self._knn),
@@ -182,6 +194,17 @@ class QueryReader:
             message.include_lower,
             message.include_upper,
         )
+
+    def _polygon(self, message: Any) -> q.GeoPolygon:
+        if len(message.points) < 3:
+            raise invalid("a polygon needs three points")
+        return q.GeoPolygon(message.field_name, tuple(message.points))
+
+    def _nested(self, message: Any) -> q.Nested:
+        if message.HasField("inner_hits"):
+            raise unsupported("NestedQuery with inner hits")
+        mode = pb.ScoreMode.Name(message.score_mode).removeprefix("SCORE_MODE_").lower()
+        return q.Nested(message.path, self.read(message.query), mode, _weight(message))
 
     def _bool(self, message: Any) -> q.Bool:
         return q.Bool(
