@@ -124,6 +124,7 @@ class Settings(BaseModel):
     tool_search_memories_description: str = SEARCH_DESCRIPTION
     tool_list_memories_description: str = LIST_DESCRIPTION
     tool_delete_all_memories_description: str = DELETE_ALL_DESCRIPTION
+    tool_user_id_argument: bool = False  # the reference's: tools may name another user, if the token allows
     tool_black_list: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()
     mcp_stdio_user_id: Name = "stdio_default_user"
     mcp_stdio_client_name: Name = "stdio_default_client"
@@ -162,7 +163,9 @@ class Settings(BaseModel):
     max_result_size: int = Field(1_000_000, ge=10_000)  # bytes of one tool result
     max_sessions: int = Field(1_000, ge=1)  # SSE streams of this process
     max_sessions_per_user: int = Field(64, ge=1)
+    max_requests_per_minute: int = Field(600, ge=1)  # tool calls of one user on this process
     max_calls_per_session: int = Field(32, ge=1)  # unanswered at once
+    sse_relay: Literal["auto", "on", "off"] = "auto"  # whether instances hand messages to each other; see server/relay
     session_idle_timeout: float = Field(21_600, gt=0)  # seconds without a message until a stream is closed
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -239,6 +242,11 @@ class Settings(BaseModel):
         if self.store == "auto":
             return bool(self.tablestore_instance_name or self.tablestore_endpoint)
         return self.store == "tablestore"
+
+    @property
+    def relays(self) -> bool:
+        """Whether a POST may belong to another instance's stream: several instances share a Tablestore."""
+        return self.sse_relay == "on" or (self.sse_relay == "auto" and self.cloud)
 
     @property
     def auth_secrets(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import Row, Tokens
+from tablestore_openmemory_mcp.server.inbox import Rows
 from tablestore_openmemory_mcp.server.serve import listen
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.model import Memory
@@ -80,6 +81,9 @@ class PlainBackend:
 
     def tokens(self) -> Tokens:
         return self._tokens
+
+    def rows(self) -> Rows:
+        raise NotImplementedError  # only with SSE_RELAY=on
 
     def ping(self) -> None:
         return None

@@ -22,6 +22,7 @@ from .health import Health
 from .http import HttpEndpoint
 from .identity import URLS, Identified, RequestIds, from_headers, from_path
 from .logs import CallLog
+from .relay import Relay
 from .sessions import Sessions
 from .sse import SseMessages, SseStream
 
@@ -40,6 +41,7 @@ class App:
         self.calls = Calls(settings, backend.memory, CallLog())
         self.sessions = Sessions(settings)
         self.health = Health(backend.ping)
+        self._relay = Relay(backend.rows, self.sessions) if sse and settings.relays else None
         self._http = HttpEndpoint(self.calls.server(), settings.max_body_size)
         self._starlette = Starlette(
             routes=self._routes(sse=sse),
@@ -67,8 +69,14 @@ class App:
         if settings.mcp_auth == "jwt":
             routes.append(Route(METADATA, ResourceMetadata(settings), methods=["GET"]))
         if sse:
-            stream = SseStream(self.sessions, self.calls.server(), MESSAGES, settings.session_idle_timeout)
-            messages = SseMessages(self.sessions, settings.max_body_size)
+            stream = SseStream(
+                self.sessions,
+                self.calls.server(),
+                self._relay,
+                messages_path=MESSAGES,
+                idle_timeout=settings.session_idle_timeout,
+            )
+            messages = SseMessages(self.sessions, self._relay, settings.max_body_size)
             routes += _both("/mcp/messages", messages, "POST")
             routes += _both("/mcp/{client_name}/sse/{user_id}", Identified(stream, from_path), "GET")
             routes += _both("/sse", Identified(stream, from_headers), "GET")
@@ -95,7 +103,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        async with self._http.running():
+        async with self._http.running(), self._relay.running() if self._relay else contextlib.nullcontext():
             yield
 
 

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from .auth.tokens import Tokens
+from .inbox import Rows
 from .tools import Memory
 
 
@@ -15,6 +16,10 @@ class Backend(Protocol):
 
     def tokens(self) -> Tokens:
         """What mints and checks this deployment's tokens."""
+        ...
+
+    def rows(self) -> Rows:
+        """The store's rows that the instances share."""
         ...
 
     def ping(self) -> None:

@@ -6,7 +6,11 @@ from typing import Any
 
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from .bodies import BodyTooLarge, read_body
 
 
 class HttpEndpoint:
@@ -33,7 +37,28 @@ class HttpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._manager is None:
             raise RuntimeError("the application's lifespan was not entered")
+        try:
+            body = await read_body(scope, receive, self._max_body)
+        except ClientDisconnect:
+            return  # in the middle of its request; the SDK would log an error with a trace
+        except BodyTooLarge as e:
+            await PlainTextResponse(str(e), 413)(scope, receive, send)
+            return
         # RFC 9110, 5.5: whitespace around a header's value is no part of it. uvicorn's httptools parser leaves it at
         # the end, and the SDK compares the Mcp-* headers with the body.
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-        await self._manager.handle_request({**scope, "headers": headers}, receive, send)
+        await self._manager.handle_request({**scope, "headers": headers}, _replaying(body, receive), send)
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives the body that was already read, and then what `receive` gives."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,5 +1,6 @@
 """SSE sessions: what is open, whose it is, what waits to be sent. No HTTP in here; see sse.py."""
 
+import hashlib
 import logging
 import time
 from collections import Counter, deque
@@ -16,7 +17,7 @@ from mcp.server.connection import Connection
 from mcp.server.runner import serve_connection
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
-from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
+from mcp_types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
 
 from ..errors import LimitExceeded
 from ..settings import Settings
@@ -24,6 +25,7 @@ from .caller import Caller, Principal
 
 logger = logging.getLogger(__name__)
 
+BUSY = -32000  # JSON-RPC: first of the codes that a server may define
 MAX_WAITING = 4_000_000  # bytes a client may leave unread, beside what the kernel holds
 
 
@@ -36,6 +38,7 @@ class Session:
 
     def __init__(self, caller: Caller, *, max_calls: int) -> None:
         self.id = uuid4().hex
+        self.digest = digest(self.id)
         self.caller = caller
         self.last_message = time.monotonic()
         self._max_calls = max_calls
@@ -66,6 +69,14 @@ class Session:
             raise TooManyCalls("Too many messages at once on this session.", setting="MAX_CALLS_PER_SESSION") from None
         self._open_calls += is_call
         self.last_message = time.monotonic()
+
+    def deliver_or_answer(self, message: JSONRPCMessage, request_id: str) -> None:
+        """Like deliver, where nobody waits to hear that it was refused: the stream says so."""
+        try:
+            self.deliver(message, request_id)
+        except TooManyCalls as e:
+            if isinstance(message, JSONRPCRequest):
+                self.push_error(JSONRPCError(jsonrpc="2.0", id=message.id, error=ErrorData(code=BUSY, message=str(e))))
 
     async def _unanswered(self) -> None:
         self._call_ended()
@@ -166,7 +177,7 @@ class Sessions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._by_id: dict[str, Session] = {}
+        self._by_digest: dict[str, Session] = {}
         self._per_user: Counter[str] = Counter()
         self._draining = False
 
@@ -174,34 +185,46 @@ class Sessions:
     def open(self, caller: Caller) -> Iterator[Session]:
         """A new session, for as long as the block runs. Raises LimitExceeded."""
         user = caller.scope.user_id
-        if self._draining or len(self._by_id) >= self._settings.max_sessions:
+        if self._draining or len(self._by_digest) >= self._settings.max_sessions:
             raise LimitExceeded("This server holds all the streams it may hold.", setting="MAX_SESSIONS")
         if self._per_user[user] >= self._settings.max_sessions_per_user:
             raise LimitExceeded("This user has too many streams open.", setting="MAX_SESSIONS_PER_USER")
         session = Session(caller, max_calls=self._settings.max_calls_per_session)
-        self._by_id[session.id] = session
+        self._by_digest[session.digest] = session
         self._per_user[user] += 1
         try:
             yield session
         finally:
-            del self._by_id[session.id]
+            del self._by_digest[session.digest]
             self._per_user[user] -= 1
             if not self._per_user[user]:
                 del self._per_user[user]
 
     def find(self, session_id: str, principal: Principal) -> Session | None:
         """The session, if it is open and this principal's. Someone else's does not exist: an id is no credential."""
-        session = self._by_id.get(session_id)
+        session = self._by_digest.get(digest(session_id))
         return session if session is not None and session.caller.principal == principal else None
+
+    def by_digest(self, session_digest: str) -> Session | None:
+        """The session whose id has this digest. Whoever asks has checked its owner."""
+        return self._by_digest.get(session_digest)
 
     def drain(self) -> None:
         """End every stream once its running calls are answered; open no more."""
         self._draining = True
-        for session in self._by_id.values():
+        for session in self._by_digest.values():
             session.end()
 
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_digest.values()))
+
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._by_digest)
+
+
+def digest(session_id: str) -> str:
+    """What stands for a session id outside its client and this process."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def _one_line(json_text: str) -> str:

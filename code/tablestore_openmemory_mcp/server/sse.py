@@ -4,7 +4,9 @@ Not the SDK's SseServerTransport: that one enters the lifespan per connection, b
 limits, logs session ids, and drops in-flight calls on SIGTERM. The wire format is the same (specification 2024-11-05).
 """
 
+import logging
 import time
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -13,11 +15,15 @@ from mcp.server import Server
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import LimitExceeded
+from ..errors import LimitExceeded, StoreError
 from .bodies import BodyTooLarge, read_body
-from .caller import Caller
+from .caller import Caller, Principal
+from .inbox import MAX_BODY
 from .messages import parse
+from .relay import Relay
 from .sessions import Session, Sessions, TooManyCalls
+
+logger = logging.getLogger(__name__)
 
 PING_INTERVAL = 15.0  # seconds; proxies and Function Compute cut silent connections after 60 or more
 SEND_TIMEOUT = 60.0  # seconds until one chunk must have been taken
@@ -30,11 +36,25 @@ HEADERS = [
 ]
 
 
+ACCEPTED = PlainTextResponse("Accepted", 202)
+GONE = PlainTextResponse("Could not find session. Open a new stream.", 404)
+NO_MESSAGE = PlainTextResponse("Could not parse message: send one JSON-RPC 2.0 message in UTF-8.", 400)
+
+
 class SseStream:
     """GET /mcp/{client_name}/sse/{user_id}: one session, for as long as the client listens."""
 
-    def __init__(self, sessions: Sessions, server: "Server[Any]", messages_path: str, idle_timeout: float) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        server: "Server[Any]",
+        relay: Relay | None,
+        *,
+        messages_path: str,
+        idle_timeout: float,
+    ) -> None:
         self._sessions = sessions
+        self._relay = relay
         self._server = server
         self._messages_path = messages_path
         self._idle_timeout = idle_timeout
@@ -47,7 +67,8 @@ class SseStream:
         caller: Caller = scope["caller"]
         try:
             with self._sessions.open(caller) as session:
-                await self._stream(session, scope, receive, send)
+                async with self._relay.announced(session) if self._relay else nullcontext():
+                    await self._stream(session, scope, receive, send)
         except LimitExceeded as e:
             await PlainTextResponse(str(e), 503, {"Retry-After": "5"})(scope, receive, send)
 
@@ -86,8 +107,9 @@ async def _cut_on_disconnect(session: Session, receive: Receive) -> None:
 class SseMessages:
     """POST /mcp/messages/?session_id=…: 202 means that the session has the message; its answer comes on the stream."""
 
-    def __init__(self, sessions: Sessions, max_body: int) -> None:
+    def __init__(self, sessions: Sessions, relay: Relay | None, max_body: int) -> None:
         self._sessions = sessions
+        self._relay = relay
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,21 +123,44 @@ class SseMessages:
         content_type = dict(scope["headers"]).get(b"content-type", b"")
         if not content_type.lower().startswith(b"application/json"):
             return PlainTextResponse("Send application/json.", 400)
-        session = self._sessions.find(session_id.replace("-", "").lower(), scope["principal"])
-        if session is None:
-            return PlainTextResponse("Could not find session. Open a new stream.", 404)
+        session_id, principal = session_id.replace("-", "").lower(), scope["principal"]
+        session = self._sessions.find(session_id, principal)
+        if session is None and self._relay is None:
+            return GONE
         try:
             body = await read_body(scope, receive, self._max_body)
         except BodyTooLarge as e:
             return PlainTextResponse(str(e), 413)
+        if session is None:
+            return await self._forward(session_id, principal, body, scope["request_id"])
+        if self._relay:
+            self._relay.stir()
+        return _deliver(session, body, scope["request_id"])
+
+    async def _forward(self, session_id: str, principal: Principal, body: bytes, request_id: str) -> Response:
+        assert self._relay is not None  # noqa: S101 - asked above
         message, error = parse(body)
-        if message is None:
-            if error is None:
-                return PlainTextResponse("Could not parse message: send one JSON-RPC 2.0 message in UTF-8.", 400)
-            session.push_error(error)
-            return PlainTextResponse("Accepted", 202)
+        if message is None and error is None:
+            return NO_MESSAGE
+        if len(body) > MAX_BODY:
+            return PlainTextResponse(f"Another instance holds the stream: at most {MAX_BODY} bytes are taken.", 413)
         try:
-            session.deliver(message, scope["request_id"])
-        except TooManyCalls as e:
-            return PlainTextResponse(str(e), 429, {"Retry-After": "1"})
-        return PlainTextResponse("Accepted", 202)
+            fate = await self._relay.forward(session_id, principal, body, request_id)
+        except StoreError as e:
+            logger.warning("a message could not be relayed: %s", e)
+            return PlainTextResponse("The instance that holds the stream cannot be reached; call again.", 503)
+        return ACCEPTED if fate == "taken" else GONE
+
+
+def _deliver(session: Session, body: bytes, request_id: str) -> Response:
+    message, error = parse(body)
+    if error is not None:
+        session.push_error(error)
+        return ACCEPTED
+    if message is None:
+        return NO_MESSAGE
+    try:
+        session.deliver(message, request_id)
+    except TooManyCalls as e:
+        return PlainTextResponse(str(e), 429, {"Retry-After": "1"})
+    return ACCEPTED
