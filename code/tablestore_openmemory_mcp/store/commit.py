@@ -16,7 +16,7 @@ from .loader import Loader
 from .model import Change, Conflict
 from .redo import Redo
 from .rows import ScopeRows, committed_rows
-from .snapshot import ScopeSnapshot
+from .snapshot import ScopeSnapshot, VectorRule
 from .sweep import Step, Sweeper
 
 _LATE_SECONDS = 5.0  # after that long somebody else may have finished this commit, and gone on
@@ -38,6 +38,7 @@ class Committer:
         sweeper: Sweeper,
         cache: SnapshotCache,
         *,
+        rule: VectorRule,
         max_memories: int,
         step: Step,
     ) -> None:
@@ -48,6 +49,7 @@ class Committer:
         self._loader = loader
         self._sweeper = sweeper
         self._cache = cache
+        self._rule = rule
         self._max_memories = max_memories
         self._step = step
 
@@ -84,7 +86,7 @@ class Committer:
             if self._decided(partial(self._heads.empty, after, deadline=deadline), after.seq, after.tx, deadline):
                 break
         self._step("committed")
-        empty = self._cache.put(ScopeSnapshot.empty(self._scope, after))
+        empty = self._cache.put(ScopeSnapshot.empty(self._scope, after, self._rule))
         self._tidy(empty, max(deadline, time.monotonic() + _SWEEP_SECONDS))
         return head.count
 

@@ -139,6 +139,19 @@ class Gateway:
         options, free = sdk.TableOptions(), sdk.ReservedThroughput(sdk.CapacityUnit(0, 0))
         self._call("create_table", (meta, options, free, list(indexes)), deadline)
 
+    def create_index(self, table: str, name: str, meta: Any, *, deadline: float | None = None) -> None:
+        """Raises AlreadyExists."""
+        self._call("create_search_index", (table, name, meta), deadline)
+
+    def index_ready(self, table: str, name: str, *, deadline: float | None = None) -> bool:
+        """Whether a search index has taken in all rows there were when it was made. Raises TableMissing."""
+        _, sync = self._call("describe_search_index", (table, name), deadline)
+        return sync is not None and sync.sync_phase == sdk.SyncPhase.INCR
+
+    def search(self, table: str, index: str, query: Any, *, deadline: float | None = None) -> Any:
+        """The SDK's SearchResponse, with the keys of the rows only. Raises TableMissing."""
+        return self._call("search", (table, index, query, sdk.ColumnsToGet()), deadline)
+
     def use_credentials(self, credentials: Credentials) -> None:
         """From the next request on. Nothing is reconnected."""
         self._connector.use_credentials(credentials)

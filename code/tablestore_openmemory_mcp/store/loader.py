@@ -15,22 +15,21 @@ from .gateway import PATIENCE, Gateway
 from .heads import AHEAD, RING, Head, Heads
 from .requests import Key
 from .rows import MemoryRow, ScopeRows, committed_rows, read_memory, told_by
-from .snapshot import ScopeSnapshot, Standing, Tombstone, sorted_rows
+from .snapshot import ScopeSnapshot, Standing, Tombstone, VectorRule, sorted_rows
 
 
 class Loader:
     """Makes the snapshots of one scope."""
 
     def __init__(
-        self, gateway: Gateway, heads: Heads, rows: ScopeRows, scope: Scope, cache: SnapshotCache, vector_limit: int
+        self, gateway: Gateway, heads: Heads, rows: ScopeRows, scope: Scope, cache: SnapshotCache, rule: VectorRule
     ) -> None:
-        """`vector_limit`: memories above which a snapshot holds texts only."""
         self._gateway = gateway
         self._heads = heads
         self._rows = rows
         self._scope = scope
         self._cache = cache
-        self._vector_limit = vector_limit
+        self._rule = rule
 
     def newest(self, deadline: float | None = None) -> ScopeSnapshot:
         """The scope as it is, or was at some moment after this call began. One row read if the cache is current."""
@@ -57,9 +56,9 @@ class Loader:
 
     def _cold(self, head: Head, deadline: float) -> ScopeSnapshot:
         if head.seq == 0:
-            return ScopeSnapshot.empty(self._scope, head)
+            return ScopeSnapshot.empty(self._scope, head, self._rule)
         while True:
-            with_vectors = head.count <= self._vector_limit
+            with_vectors = self._rule.fits(head.count)
             whole = self._rows.all_memories(self._rows.columns(with_vectors))
             read: dict[str, MemoryRow] = {}
             for page in self._gateway.pages(whole, deadline=deadline):
@@ -75,7 +74,7 @@ class Loader:
 
     def _refreshed(self, base: ScopeSnapshot, head: Head, deadline: float) -> ScopeSnapshot | None:
         """`base` brought to `head` by reading what the ring names; None if that cannot be done."""
-        while base.epoch == head.epoch and self._keeps_mode(base, head):
+        while base.epoch == head.epoch and not (base.with_vectors and not self._rule.still_fits(head.count)):
             changed = head.changed_since(base.seq)
             if changed is None and base.seq + AHEAD < head.seq <= base.seq + RING:
                 head = self._heads.read_ring(base.seq, head.seq, deadline=deadline)
@@ -99,14 +98,12 @@ class Loader:
         strays = any(row.epoch < head.epoch for row in read.values())
         standing = Standing(head.tx, head.at, head.redo, head.sweep, strays, dead)
         rows = sorted_rows(now.values())
-        return ScopeSnapshot(self._scope, head.seq, head.epoch, rows, standing, with_vectors=with_vectors)
+        return ScopeSnapshot(
+            self._scope, head.seq, head.epoch, rows, standing, rule=self._rule, with_vectors=with_vectors
+        )
 
     def _read(self, keys: Sequence[Key], with_vectors: bool, deadline: float) -> Iterator[MemoryRow]:
         if not keys:
             return iter(())
         columns = self._rows.columns(with_vectors)
         return map(read_memory, self._gateway.get_many(self._rows.tables.memories, keys, columns, deadline=deadline))
-
-    def _keeps_mode(self, base: ScopeSnapshot, head: Head) -> bool:
-        # A quarter of slack, so that a scope at the limit does not load anew with every commit.
-        return not base.with_vectors or head.count <= self._vector_limit * 5 // 4

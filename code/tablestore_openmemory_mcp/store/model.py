@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -79,6 +79,12 @@ class Snapshot(Protocol):
         """By id, oldest first. Expired ones are still here: the service hides them."""
         ...
 
+    @property
+    def with_vectors(self) -> bool:
+        """False in a scope larger than EXACT_SEARCH_LIMIT: memories come without their vectors (`vector` is None while
+        `vector_model` is not), `matrix` does not hold all of them, and ScopeStore.candidates takes its place."""
+        ...
+
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """(ids, L2-normalised n x d) of the memories that `model` embedded. Built once per snapshot, incrementally."""
         ...
@@ -109,6 +115,21 @@ class ScopeStore(Protocol):
 
     def snapshot(self, *, deadline: float | None = None) -> Snapshot:
         """The scope now: strongly consistent, one row read while the cache is current."""
+        ...
+
+    def candidates(
+        self,
+        snapshot: Snapshot,
+        queries: NDArray[np.float32],
+        model: str,
+        *,
+        k: int = 100,
+        also: Collection[str] = (),
+        deadline: float | None = None,
+    ) -> tuple[Sequence[str], NDArray[np.float32]]:
+        """What Snapshot.matrix is to a small scope: (ids, L2-normalised n x d) of memories of `snapshot` that `model`
+        embedded. In a large scope those of `also`, about `k` nearest to each of `queries` (m x d, L2-normalised), and
+        all that was written lately; in a small one all there are."""
         ...
 
     def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> Snapshot:

@@ -1,17 +1,22 @@
 """The store bound to one scope (see store.model.ScopeStore)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..scope import Scope
 from .cache import SnapshotCache
+from .candidates import Candidates, VectorCache
 from .commit import Committer
 from .gateway import Gateway
 from .heads import Heads
 from .loader import Loader
 from .model import Change, HistoryEntry, Snapshot
 from .rows import ScopeRows, committed_history, read_history
-from .snapshot import ScopeSnapshot
+from .search_index import SearchIndex
+from .snapshot import ScopeSnapshot, VectorRule
 from .sweep import Step, Sweeper
 from .tables import Tables
 
@@ -24,9 +29,11 @@ class TablestoreScope:
         gateway: Gateway,
         tables: Tables,
         cache: SnapshotCache,
+        index: SearchIndex,
+        vectors: VectorCache,
         scope: Scope,
         *,
-        vector_limit: int,
+        rule: VectorRule,
         max_memories: int,
         step: Step,
     ) -> None:
@@ -35,10 +42,20 @@ class TablestoreScope:
         self._scope = scope
         self._rows = ScopeRows(tables, scope)
         self._heads = Heads(gateway, tables.heads, scope)
-        self._loader = Loader(gateway, self._heads, self._rows, scope, cache, vector_limit)
+        self._loader = Loader(gateway, self._heads, self._rows, scope, cache, rule)
         sweeper = Sweeper(gateway, self._heads, self._rows, step)
+        self._candidates = Candidates(gateway, self._rows, scope, index, vectors)
         self._committer = Committer(
-            gateway, scope, self._heads, self._rows, self._loader, sweeper, cache, max_memories=max_memories, step=step
+            gateway,
+            scope,
+            self._heads,
+            self._rows,
+            self._loader,
+            sweeper,
+            cache,
+            rule=rule,
+            max_memories=max_memories,
+            step=step,
         )
 
     @property
@@ -49,6 +66,19 @@ class TablestoreScope:
         """See ScopeStore.snapshot."""
         self._tables.ensure(deadline)
         return self._loader.newest(deadline)
+
+    def candidates(
+        self,
+        snapshot: Snapshot,
+        queries: NDArray[np.float32],
+        model: str,
+        *,
+        k: int = 100,
+        also: Collection[str] = (),
+        deadline: float | None = None,
+    ) -> tuple[Sequence[str], NDArray[np.float32]]:
+        """See ScopeStore.candidates."""
+        return self._candidates.of(cast(ScopeSnapshot, snapshot), queries, model, k, also, deadline)
 
     def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> Snapshot:
         """See ScopeStore.commit. ValueError for changes that do not fit `base`."""

@@ -38,8 +38,28 @@ class Standing:
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class VectorRule:
+    """How many memories' vectors a snapshot may hold. `limit`: above it, a scope is large."""
+
+    limit: int
+
+    def fits(self, count: int) -> bool:
+        """Whether a scope is loaded with its vectors."""
+        return count <= self.limit
+
+    def still_fits(self, count: int) -> bool:
+        """Whether one that has them keeps them; with slack, so that a scope at the limit does not flutter."""
+        return count <= self.limit * 5 // 4
+
+    @property
+    def most(self) -> int:
+        """Vectors in a large scope's snapshot: those of memories that were just written."""
+        return max(self.limit, 256)
+
+
 class ScopeSnapshot:
-    """See store.model.Snapshot. `with_vectors` False (a large scope): memories come without their vectors."""
+    """See store.model.Snapshot."""
 
     def __init__(
         self,
@@ -49,10 +69,12 @@ class ScopeSnapshot:
         rows: Mapping[str, MemoryRow],
         standing: Standing,
         *,
+        rule: VectorRule,
         with_vectors: bool,
         before: "ScopeSnapshot | None" = None,
     ) -> None:
         """`rows`: living memories, oldest first. `before`: one whose matrices may be reused."""
+        self.rule = rule
         self.scope = scope
         self.seq = seq
         self.epoch = epoch
@@ -115,15 +137,16 @@ class ScopeSnapshot:
         if not in_order:
             alive = sorted_rows(alive.values())
         standing = Standing(head.tx, head.at, head.redo, head.sweep, self.standing.strays, dead)
-        return ScopeSnapshot(
-            self.scope, head.seq, head.epoch, alive, standing, with_vectors=self.with_vectors, before=self
-        )
+        with_vectors = self.with_vectors and self.rule.still_fits(len(alive))
+        if not with_vectors and sum(map(_has_vector, alive.values())) > self.rule.most:
+            alive = {id_: _text_only(row) for id_, row in alive.items()}
+        return self._next(head.seq, head.epoch, alive, standing, with_vectors=with_vectors)
 
     @classmethod
-    def empty(cls, scope: Scope, head: Head) -> "ScopeSnapshot":
+    def empty(cls, scope: Scope, head: Head, rule: VectorRule) -> "ScopeSnapshot":
         """A scope right after it was emptied, or before anything was written."""
         standing = Standing(head.tx, head.at, head.redo, head.sweep)
-        return cls(scope, head.seq, head.epoch, {}, standing, with_vectors=True)
+        return cls(scope, head.seq, head.epoch, {}, standing, rule=rule, with_vectors=True)
 
     def changed_since(self, base: "ScopeSnapshot") -> frozenset[str] | None:
         """Ids touched after `base`; None if the scope was emptied in between."""
@@ -139,8 +162,13 @@ class ScopeSnapshot:
 
     def standing_as(self, standing: Standing) -> "ScopeSnapshot":
         """The same memories, with news about the rest."""
+        return self._next(self.seq, self.epoch, self.rows, standing, with_vectors=self.with_vectors)
+
+    def _next(
+        self, seq: int, epoch: int, rows: Mapping[str, MemoryRow], standing: Standing, *, with_vectors: bool
+    ) -> "ScopeSnapshot":
         return ScopeSnapshot(
-            self.scope, self.seq, self.epoch, self.rows, standing, with_vectors=self.with_vectors, before=self
+            self.scope, seq, epoch, rows, standing, rule=self.rule, with_vectors=with_vectors, before=self
         )
 
 
@@ -151,3 +179,11 @@ def sorted_rows(rows: Iterable[MemoryRow]) -> dict[str, MemoryRow]:
 
 def _age(row: MemoryRow) -> tuple[int, str]:
     return (row.memory.created_at if row.memory else 0, row.id)
+
+
+def _has_vector(row: MemoryRow) -> bool:
+    return row.memory is not None and row.memory.vector is not None
+
+
+def _text_only(row: MemoryRow) -> MemoryRow:
+    return replace(row, memory=replace(row.memory, vector=None)) if row.memory and _has_vector(row) else row

@@ -20,6 +20,7 @@ class Tables:
 
     def __init__(self, gateway: Gateway, prefix: str) -> None:
         self.memories = f"{prefix}_memories"
+        self.index = f"{prefix}_memories_search"
         self.recent = f"{prefix}_memories_recent"
         self.heads = f"{prefix}_heads"
         self.history = f"{prefix}_history"

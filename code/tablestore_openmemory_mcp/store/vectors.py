@@ -37,8 +37,12 @@ def normalised(memories: Iterable[Memory], model: str, known: UnitVectors | None
         to, at = zip(*reused, strict=True)
         matrix[list(to)] = known.matrix[list(at)]
     for i in set(range(len(mine))) - {to for to, _ in reused}:
-        vector = mine[i][1]
-        norm = float(np.linalg.norm(vector))
-        matrix[i] = vector / norm if norm > 0 else 0
+        matrix[i] = unit(mine[i][1])
     matrix.flags.writeable = False
     return UnitVectors([id_ for id_, _ in mine], [vector for _, vector in mine], matrix)
+
+
+def unit(vector: Vector) -> Vector:
+    """`vector` at length 1; zeros stay zeros."""
+    norm = float(np.linalg.norm(vector))
+    return vector / np.float32(norm) if norm > 0 else np.zeros_like(vector)

@@ -3,10 +3,13 @@
 from ..scope import Scope
 from ..settings import Settings
 from .cache import SnapshotCache
+from .candidates import VectorCache
 from .connection import Connector
 from .gateway import Gateway
 from .scope_store import TablestoreScope
+from .search_index import SearchIndex
 from .sessions import SessionRows
+from .snapshot import VectorRule
 from .sweep import Step
 from .tables import Tables
 
@@ -19,6 +22,8 @@ class World:
         self.tables = Tables(self.gateway, settings.tablestore_table_name)
         self.sessions = SessionRows(self.gateway, self.tables)
         self._cache = SnapshotCache(snapshot_bytes)
+        self._index = SearchIndex(self.gateway, self.tables, settings.tablestore_vector_dimension)
+        self._vectors = VectorCache()
         self._settings = settings
         self._step = step
 
@@ -27,8 +32,10 @@ class World:
             self.gateway,
             self.tables,
             self._cache,
+            self._index,
+            self._vectors,
             scope,
-            vector_limit=self._settings.exact_search_limit,
+            rule=VectorRule(self._settings.exact_search_limit),
             max_memories=self._settings.max_memories,
             step=self._step,
         )
