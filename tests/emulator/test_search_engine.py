@@ -13,6 +13,7 @@ from tablestore_emulator.search.query import (
     ConstScore,
     Exists,
     FieldSort,
+    FunctionScore,
     GeoBox,
     GeoDistance,
     GeoPolygon,
@@ -223,6 +224,8 @@ def test_scores_add_up_in_must_and_should_and_not_in_filter():
     assert scores(index, Bool(filter=(number,), should=(red,))) == {"a": 2.0, "b": 0.0, "c": 0.0}
     assert scores(index, Bool(must=(red, number), weight=10.0)) == {"a": 30.0}
     assert scores(index, ConstScore(red)) == {"a": 1.0}
+    assert scores(index, FunctionScore(Bool(should=(red, Exists("b"))), "d")) == {"b": 2.0, "a": 1.5}
+    assert scores(index, FunctionScore(Terms("k", ("blue",)), "d")) == {"c": 0.0}
 
 
 def scores(index: SearchIndex, query: Query) -> dict[str, float | None]:

@@ -210,7 +210,7 @@ def test_limits_of_a_page(client: Any, table: str):
         ({"group_bys": [ots.GroupByField("user")]}, ots.MatchAllQuery()),
         ({"collapse_field": ots.Collapse("user")}, ots.MatchAllQuery()),
         ({"highlight": ots.Highlight([ots.HighlightParameter("text")])}, ots.MatchAllQuery()),
-        ({}, ots.FunctionScoreQuery(ots.MatchAllQuery(), ots.FieldValueFactor("at"))),
+        ({}, ots.DisMaxQuery([ots.MatchAllQuery()])),
         ({}, ots.NestedQuery("n", ots.MatchAllQuery(), inner_hits=ots.InnerHits(None, 0, 1, None))),
         ({"sort": ots.Sort([ots.GeoDistanceSort("g", ["30,120"])])}, ots.MatchAllQuery()),
     ],

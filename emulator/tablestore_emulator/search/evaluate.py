@@ -77,6 +77,8 @@ class Evaluator:
                 return self._bool(query)
             case q.ConstScore():
                 return self._flat(self.run(query.filter).mask)
+            case q.FunctionScore():
+                return self._function_score(query)
             case q.Knn():
                 return self._knn(query)
 
@@ -253,6 +255,14 @@ class Evaluator:
         form = query.minimum or ("0" if query.must or query.filter else "1")
         mask &= held >= required(form, len(query.should))
         return Matches(mask, np.where(mask, scores * query.weight, 0.0))
+
+    def _function_score(self, query: q.FunctionScore) -> Matches:
+        field = self._index.field(query.field)
+        if not isinstance(field, NumberField):
+            raise _misused(field)
+        found = self.run(query.query)
+        factors, present = field.by_document(self._size, "min")
+        return Matches(found.mask, found.scores * np.where(present, factors, 0))
 
     def _knn(self, query: q.Knn) -> Matches:
         field = self._index.field(query.field)

@@ -125,6 +125,14 @@ class ConstScore:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionScore:
+    """`query`, its score multiplied by the number in `field` (0 where there is none)."""
+
+    query: "Query"
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Knn:
     """The `k` rows nearest to `vector` among those that `filter` lets through, with a score above `min_score`."""
 
@@ -137,7 +145,7 @@ class Knn:
 
 
 Leaf = MatchAll | Match | MatchPhrase | Terms | Range | Prefix | Wildcard | Exists | GeoDistance | GeoBox | GeoPolygon
-Query = Leaf | Nested | Bool | ConstScore | Knn
+Query = Leaf | Nested | Bool | ConstScore | FunctionScore | Knn
 
 
 @dataclass(frozen=True, slots=True)

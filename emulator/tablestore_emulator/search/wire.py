@@ -152,6 +152,10 @@ class QueryReader:
             pb.NESTED_QUERY: (pb.NestedQuery, self._nested),
             pb.BOOL_QUERY: (pb.BoolQuery, self._bool),
             pb.CONST_SCORE_QUERY: (pb.ConstScoreQuery, lambda m: q.ConstScore(self.read(m.filter))),
+            pb.FUNCTION_SCORE_QUERY: (
+                pb.FunctionScoreQuery,
+                lambda m: q.FunctionScore(self.read(m.query), m.field_value_factor.field_name),
+            ),
             pb.KNN_VECTOR_QUERY: (pb.KnnVectorQuery, self._knn),
         }
 
