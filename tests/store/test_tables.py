@@ -22,8 +22,6 @@ def empty():
 def test_names(empty):
     open_store(empty).ensure_tables()
     assert tables(empty) == ["mem0_heads", "mem0_history", "mem0_memories", "mem0_sessions"]
-    described = connect(empty).describe_table("mem0_memories")
-    assert [index.index_name for index in described.secondary_indexes] == ["mem0_memories_recent"]
     open_store(empty, TABLESTORE_TABLE_NAME="team").ping()
     assert len(tables(empty)) == 8
 

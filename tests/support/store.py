@@ -120,10 +120,6 @@ class Rows:
         """Columns by (memory id, rev)."""
         return {(key[2], key[3]): columns for key, columns in self._range("history", "memory_id", "rev")}
 
-    def recent(self) -> list[str]:
-        """Memory ids of the local index, in order of writing."""
-        return [key[3] for key, _ in self._range("memories_recent", "written_at", "memory_id")]
-
     def audit(self) -> None:
         """What must hold once every writer is done: nothing pending, nothing invisible, everything accounted for."""
         head, memories, history = self.head(), self.memories(), self.history()
@@ -133,7 +129,6 @@ class Rows:
         assert head.get("count", 0) == len(living)
         assert {m["epoch"] for m in memories.values()} <= {head.get("epoch")}
         assert {h["epoch"] for h in history.values()} <= {head.get("epoch")}
-        assert sorted(self.recent()) == sorted(memories)
         for id_, m in living.items():
             lineage = [h for (of, _), h in sorted(history.items()) if of == id_]
             assert lineage[-1]["new_text"] == m["text"]

@@ -134,10 +134,10 @@ class Gateway:
                 start = start if left > 0 else None
             yield page
 
-    def create_table(self, meta: Any, indexes: Sequence[Any], *, deadline: float | None = None) -> None:
+    def create_table(self, meta: Any, *, deadline: float | None = None) -> None:
         """Raises AlreadyExists."""
         options, free = sdk.TableOptions(), sdk.ReservedThroughput(sdk.CapacityUnit(0, 0))
-        self._call("create_table", (meta, options, free, list(indexes)), deadline)
+        self._call("create_table", (meta, options, free), deadline)
 
     def create_index(self, table: str, name: str, meta: Any, *, deadline: float | None = None) -> None:
         """Raises AlreadyExists."""

@@ -21,7 +21,6 @@ class Tables:
     def __init__(self, gateway: Gateway, prefix: str) -> None:
         self.memories = f"{prefix}_memories"
         self.index = f"{prefix}_memories_search"
-        self.recent = f"{prefix}_memories_recent"
         self.heads = f"{prefix}_heads"
         self.history = f"{prefix}_history"
         self.sessions = f"{prefix}_sessions"
@@ -49,8 +48,8 @@ class Tables:
         version = self._version(deadline)
         if version is None:
             patient = max(deadline, time.monotonic() + _CREATE_SECONDS)
-            for meta, indexes in self._layout():
-                self._create(meta, indexes, patient)
+            for meta in self._layout():
+                self._create(meta, patient)
             row = Put(self.heads, _SCHEMA_KEY, {"seq": 0, "version": SCHEMA_VERSION}, Guard("absent"))
             self._gateway.write(row, repeatable=True, deadline=patient)
             version = self._version(patient)
@@ -73,25 +72,18 @@ class Tables:
                 setting="TABLESTORE_TABLE_NAME",
             )
 
-    def _layout(self) -> list[tuple[sdk.TableMeta, list[sdk.SecondaryIndexMeta]]]:
+    def _layout(self) -> list[sdk.TableMeta]:
         scope = [("user_id", "STRING"), ("client_name", "STRING")]
         memory = [*scope, ("memory_id", "STRING")]
-        indexed = [("written_at", "INTEGER"), ("rev", "INTEGER"), ("epoch", "INTEGER")]
-        recent = sdk.SecondaryIndexMeta(
-            self.recent,
-            ["user_id", "client_name", "written_at", "memory_id"],
-            ["rev", "epoch"],
-            sdk.SecondaryIndexType.LOCAL_INDEX,
-        )
         return [
-            (sdk.TableMeta(self.memories, memory, indexed), [recent]),
-            (sdk.TableMeta(self.history, [*memory, ("rev", "INTEGER")]), []),
-            (sdk.TableMeta(self.sessions, [("kind", "STRING"), ("id", "STRING"), ("n", "INTEGER")]), []),
-            (sdk.TableMeta(self.heads, scope), []),
+            sdk.TableMeta(self.memories, memory),
+            sdk.TableMeta(self.history, [*memory, ("rev", "INTEGER")]),
+            sdk.TableMeta(self.sessions, [("kind", "STRING"), ("id", "STRING"), ("n", "INTEGER")]),
+            sdk.TableMeta(self.heads, scope),
         ]
 
-    def _create(self, meta: sdk.TableMeta, indexes: list[sdk.SecondaryIndexMeta], deadline: float) -> None:
+    def _create(self, meta: sdk.TableMeta, deadline: float) -> None:
         try:
-            self._gateway.create_table(meta, indexes, deadline=deadline)
+            self._gateway.create_table(meta, deadline=deadline)
         except AlreadyExists:
             return  # another instance is at it too
