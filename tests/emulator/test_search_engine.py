@@ -381,6 +381,17 @@ def test_one_score_from_those_of_the_objects(mode: str, score: float):
     assert {hit.key: hit.score for hit in page.hits}[b"a"] == score
 
 
+def test_phrases_survive_compaction():
+    index = SearchIndex(IndexSpec.of(("id",), FieldSpec("t", FieldType.TEXT)), compact_from=2)
+    for n in range(50):
+        put(index, f"{n % 5}", t=f"old{n} old{n + 1}" if n < 45 else f"now{n} then{n}")
+        put(index, "silent")
+    assert index.size < 20
+    assert found(index, MatchPhrase("t", "now47 then47")) == "2"
+    assert found(index, MatchPhrase("t", "then47 now47")) == ""
+    assert found(index, Match("t", "old3 old44 now46")) == "1"
+
+
 def test_nested_objects_survive_compaction():
     index = nested()
     for n in range(9000):

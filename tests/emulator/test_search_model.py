@@ -88,7 +88,7 @@ relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(H
 
 
 def filled(changes: list[tuple[bytes, Columns | None]]) -> tuple[SearchIndex, dict[bytes, Columns]]:
-    index, rows = SearchIndex(SPEC), {}
+    index, rows = SearchIndex(SPEC, compact_from=3), {}  # compacts many times on the way
     for key, row in changes:
         index.apply(key, None if row is None else Row(row))
         if row is None:

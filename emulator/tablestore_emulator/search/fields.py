@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import invalid
 from .analysis import tokens
 from .dates import milliseconds
-from .postings import NO_DOCS, CountedPostings, Docs, Mask, Postings, Renumbering, Terms, documents, renumber
+from .postings import DROPPED, NO_DOCS, CountedPostings, Docs, Mask, Postings, Renumbering, Terms, documents, renumber
 from .schema import FieldSpec, FieldType
 from .values import Value
 
@@ -137,13 +137,14 @@ class TextField(TermField):
     def remap(self, renumbering: Renumbering) -> None:
         super().remap(renumbering)
         self._terms.remap(renumbering)
-        kept = [doc for doc in range(len(self._sequences)) if renumbering[doc] >= 0]
-        size = int(renumbering[kept[-1]]) + 1 if kept else 0
-        sequences, lengths = [b""] * size, array("I", bytes(4 * size))
-        for doc in kept:
-            sequences[renumbering[doc]] = self._sequences[doc]
-            lengths[renumbering[doc]] = self._lengths[doc]
-        self._sequences, self._lengths = sequences, lengths
+        living = [token for token in self._numbers if self._terms.get(token)]
+        table = np.zeros(len(self._numbers), np.uint32)
+        table[[self._numbers[token] for token in living]] = np.arange(len(living))
+        self._numbers = {token: number for number, token in enumerate(living)}
+        # The living keep their order, so what is left of the lists is in the new numbering.
+        kept = [doc for doc in range(len(self._sequences)) if renumbering[doc] != DROPPED]
+        self._sequences = [table[np.frombuffer(self._sequences[doc], np.uint32)].tobytes() for doc in kept]
+        self._lengths = array("I", [self._lengths[doc] for doc in kept])
 
 
 def _is_number(value: Any) -> bool:

@@ -19,8 +19,6 @@ from .schema import FieldSpec, FieldType, IndexSpec
 from .values import Key, Row, Value
 from .vectors import VectorField
 
-COMPACT_FROM = 4096  # dead documents; and then only when they outnumber the living
-
 _KINDS: dict[FieldType, Callable[[FieldSpec], Field]] = {
     FieldType.LONG: NumberField,
     FieldType.DOUBLE: NumberField,
@@ -62,8 +60,10 @@ class Page:
 class SearchIndex:
     """Not thread-safe: its owner lets one caller in at a time."""
 
-    def __init__(self, spec: IndexSpec) -> None:
+    def __init__(self, spec: IndexSpec, *, compact_from: int = 4096) -> None:
+        """Dead documents are swept out once there are `compact_from` of them and they outnumber the living."""
         self.spec = spec
+        self._compact_from = compact_from
         self._fields = {f.name: _KINDS[f.type](f) for f in spec.fields.values() if f.type in _KINDS and f.indexed}
         self._documents: list[Document | None] = []  # by number; None is dead
         self._alive = bytearray()
@@ -88,7 +88,7 @@ class SearchIndex:
         elif old is not None and row is None:
             del self._keys[bisect_left(self._keys, key)]
         self._places = None
-        if self.size - len(self) > max(COMPACT_FROM, len(self)):
+        if self.size - len(self) > max(self._compact_from, len(self)):
             self._compact()
 
     def _add(self, key: Key, row: Row) -> None:
