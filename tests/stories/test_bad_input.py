@@ -9,16 +9,9 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from support.clients import MemoryClient, over_sse
-from support.fake_openai import FakeOpenAI
 from support.processes import Server
 
 KEPT = "现在住在上海"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with FakeOpenAI() as llm, Server(tmp_path_factory.mktemp("bad"), **llm.environ()) as running:
-        yield running
 
 
 @pytest.fixture

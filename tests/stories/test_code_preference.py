@@ -20,12 +20,15 @@ VARIABLES, CONSTANTS, FUNCTIONS = "变量采用小驼峰命名", "常量全部�
 @pytest.fixture(params=["sse", "stdio", "sse, embedded store"])
 def connection(request: pytest.FixtureRequest, tmp_path: Path, llm: FakeOpenAI) -> Iterator[Connect]:
     """Makes a new connection each time it is called: to one server, or with a server process of its own."""
-    environ = llm.environ() if "embedded" in request.param else request.getfixturevalue("cloud")
-    if request.param == "stdio":
-        yield lambda: over_stdio(tmp_path, MCP_STDIO_CLIENT_NAME=CLIENT, MCP_STDIO_USER_ID=USER, **environ)
-        return
-    with Server(tmp_path, **environ) as server:
-        yield lambda: over_sse(server.url(CLIENT, USER))
+    if request.param == "sse":
+        shared: Server = request.getfixturevalue("server")
+        yield lambda: over_sse(shared.url(CLIENT, USER))
+    elif request.param == "stdio":
+        environ = request.getfixturevalue("cloud") | {"MCP_STDIO_CLIENT_NAME": "stdio", "MCP_STDIO_USER_ID": USER}
+        yield lambda: over_stdio(tmp_path, **environ)
+    else:
+        with Server(tmp_path, **llm.environ()) as own:
+            yield lambda: over_sse(own.url(CLIENT, USER))
 
 
 def test_said_found_and_corrected(connection: Connect) -> None:
@@ -42,7 +45,6 @@ def test_said_found_and_corrected(connection: Connect) -> None:
         assert hits[0]["memory"] == CONSTANTS
         assert 0.75 < hits[0]["score"] < 1
         assert hits[0]["user_id"] == USER
-        assert hits[0]["metadata"]["mcp_client"] == CLIENT
 
         before = {memory["memory"]: memory for memory in client.memories()}
         corrected = client.add("我喜欢使用小写字母加下划线命名变量")["results"]
@@ -63,29 +65,28 @@ def test_said_found_and_corrected(connection: Connect) -> None:
         assert client.search("变量用什么风格命名？")[0]["id"] == new["id"]
 
 
-def test_tablestore_shows_the_correction_and_what_was_before(
-    tmp_path: Path, tablestore: Emulator, cloud: dict[str, str]
-) -> None:
+def test_tablestore_shows_the_correction_and_what_was_before(server: Server, tablestore: Emulator) -> None:
     """Read with the vendor's SDK, as a person would in the console."""
-    with Server(tmp_path, **cloud) as server, over_sse(server.url(CLIENT, USER)) as client:
+    with over_sse(server.url(CLIENT, "小吴")) as client:
         client.add(f"{VARIABLES}，{CONSTANTS}")
         corrected = client.add("我喜欢使用小写字母加下划线命名变量")["results"][0]
 
-    memories = {row["memory_id"]: row for row in rows(tablestore, "mem0_memories", "memory_id")}
+    memories = {row["memory_id"]: row for row in rows(tablestore, "小吴", "mem0_memories", "memory_id")}
     assert len(memories) == 2
     assert memories[corrected["id"]]["text"] == corrected["memory"]
     assert len(memories[corrected["id"]]["vector"]) == 4 * 1536
-    history = rows(tablestore, "mem0_history", "memory_id", "rev")
+    history = rows(tablestore, "小吴", "mem0_history", "memory_id", "rev")
     lineage = [row for row in history if row["memory_id"] == corrected["id"]]
     assert [(row["event"], row.get("old_text"), row.get("new_text")) for row in lineage] == [
         ("ADD", None, VARIABLES),
         ("UPDATE", VARIABLES, corrected["memory"]),
     ]
-    assert all(row["user_id"] == USER and row["client_name"] == CLIENT for row in [*memories.values(), *history])
+    assert all(row["client_name"] == CLIENT for row in [*memories.values(), *history])
 
 
-def test_an_add_asks_the_model_no_more_than_it_must(tmp_path: Path, llm: FakeOpenAI, cloud: dict[str, str]) -> None:
-    with Server(tmp_path, **cloud) as server, over_sse(server.url(CLIENT, USER)) as client:
+def test_an_add_asks_the_model_no_more_than_it_must(server: Server, llm: FakeOpenAI) -> None:
+    llm.forget()
+    with over_sse(server.url(CLIENT, "小郑")) as client:
         client.add(VARIABLES)
         assert (llm.count("extraction"), llm.count("update"), llm.count("embeddings")) == (1, 0, 1)
         client.add("我喜欢使用小写字母加下划线命名变量")
@@ -94,11 +95,12 @@ def test_an_add_asks_the_model_no_more_than_it_must(tmp_path: Path, llm: FakeOpe
         assert (llm.count("chat"), llm.count("embeddings")) == (3, 4)
 
 
-def rows(emulator: Emulator, table: str, *more_keys: str) -> list[dict[str, object]]:
-    """All rows of a table, keys and columns together."""
+def rows(emulator: Emulator, user: str, table: str, *more_keys: str) -> list[dict[str, object]]:
+    """All rows of a user, keys and columns together."""
     import tablestore
 
-    keys = ["user_id", "client_name", *more_keys]
-    start, end = [(key, tablestore.INF_MIN) for key in keys], [(key, tablestore.INF_MAX) for key in keys]
+    keys = ["client_name", *more_keys]
+    start = [("user_id", user), *((key, tablestore.INF_MIN) for key in keys)]
+    end = [("user_id", user), *((key, tablestore.INF_MAX) for key in keys)]
     _, _, found, _ = connect(emulator).get_range(table, "FORWARD", start, end, max_version=1)
     return [dict(row.primary_key) | {name: value for name, value, _ in row.attribute_columns} for row in found]

@@ -1,43 +1,34 @@
 """No account, no key: the first run of a stranger. Words are kept as they were said, and survive everything."""
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from support.clients import over_sse, over_stdio
 from support.processes import Server, alive, wait_until
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as running:
-        yield running
+def test_the_first_start_says_what_a_person_needs(keyless: Server) -> None:
+    assert keyless.port
+    for said in (str(keyless.data_dir), "no OPENAI_API_KEY", '"type": "sse"', '"type": "stdio"', '"autoApprove"'):
+        assert said in keyless.log
 
 
-def test_the_first_start_says_what_a_person_needs(server: Server, tmp_path: Path) -> None:
-    assert server.port
-    for said in (str(tmp_path / "data"), "no OPENAI_API_KEY", '"type": "sse"', '"type": "stdio"', '"autoApprove"'):
-        assert said in server.log
-
-
-def test_what_was_remembered_survives_kill_9(server: Server, tmp_path: Path) -> None:
-    with over_sse(server.url("cline", "ann")) as client:
+def test_what_was_remembered_survives_kill_9(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, over_sse(server.url("cline", "ann")) as client:
         client.add("常量全部采用大写字母加下划线进行命名")
         client.add("Lives in Berlin, on the third floor")
-    server.kill()
+        server.kill()
     with Server(tmp_path) as again, over_sse(again.url("cline", "ann")) as client:
         assert client.texts() == ["Lives in Berlin, on the third floor", "常量全部采用大写字母加下划线进行命名"]
         assert client.search("常量怎么命名")[0]["memory"] == "常量全部采用大写字母加下划线进行命名"
         assert client.search("berlin floor")[0]["memory"] == "Lives in Berlin, on the third floor"
 
 
-def test_code_preference_word_for_word(server: Server) -> None:
+def test_code_preference_word_for_word(keyless: Server) -> None:
     """The first story as far as the keyless mode promises it: kept, recalled, not corrected."""
-    with over_sse(server.url("cline", "dev")) as client:
+    with over_sse(keyless.url("cline", "dev")) as client:
         for text in ("变量采用小驼峰命名", "常量全部采用大写字母加下划线进行命名", "函数名以动词开头"):
             assert [r["event"] for r in client.add(text)["results"]] == ["ADD"]
-    with over_sse(server.url("cline", "dev")) as client:
+    with over_sse(keyless.url("cline", "dev")) as client:
         best = client.search("常量怎么命名？")[0]
         assert best["memory"] == "常量全部采用大写字母加下划线进行命名"
         assert "score" not in best
@@ -57,8 +48,8 @@ def test_travel_planner_word_for_word(tmp_path: Path) -> None:
         assert cherry.search("科幻电影")[0]["user_id"] == "小李"
 
 
-def test_a_search_without_a_match_answers_with_the_newest_and_says_so(server: Server) -> None:
-    with over_sse(server.url("cline", "ann")) as client:
+def test_a_search_without_a_match_answers_with_the_newest_and_says_so(keyless: Server) -> None:
+    with over_sse(keyless.url("cline", "lost")) as client:
         client.add("Drinks tea")
         client.add("养了一只猫")
         hits = client.search("zzz")
@@ -78,8 +69,8 @@ def test_two_editors_share_one_data_directory_and_one_takes_over(tmp_path: Path)
         assert sorted(second.texts()) == ["Told to the first", "Told to the second"]
 
 
-def test_taking_over_from_a_process_that_was_killed(server: Server, tmp_path: Path) -> None:
-    with over_sse(server.url("c", "u")) as told:
+def test_taking_over_from_a_process_that_was_killed(tmp_path: Path) -> None:
+    with Server(tmp_path) as server, over_sse(server.url("c", "u")) as told:
         told.add("Told before the crash")
         with over_stdio(tmp_path, MCP_STDIO_CLIENT_NAME="c", MCP_STDIO_USER_ID="u") as other:
             assert other.texts() == ["Told before the crash"]
@@ -89,8 +80,8 @@ def test_taking_over_from_a_process_that_was_killed(server: Server, tmp_path: Pa
             assert other.texts() == ["Told after the crash", "Told before the crash"]
 
 
-def test_delete_all_means_all_of_this_scope(server: Server) -> None:
-    with over_sse(server.url("cline", "ann")) as ann, over_sse(server.url("cline", "bob")) as bob:
+def test_delete_all_means_all_of_this_scope(keyless: Server) -> None:
+    with over_sse(keyless.url("cline", "ann")) as ann, over_sse(keyless.url("cline", "bob")) as bob:
         ann.add("One")
         ann.add("Two")
         bob.add("Three")

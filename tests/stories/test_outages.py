@@ -10,7 +10,7 @@ import pytest
 from support.clients import MemoryClient, over_sse
 from support.emulator import Emulator
 from support.fake_openai import STYLES, FakeOpenAI, Fault
-from support.processes import Server, tablestore_environ
+from support.processes import START, Server, tablestore_environ, wait_until
 
 KEPT, NEW = "现在住在上海", "养了一只橘猫"
 
@@ -27,7 +27,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with FakeOpenAI() as llm, Emulator() as tablestore:
         environ = {**llm.environ(), **tablestore_environ(tablestore), "ADD_TIMEOUT": "4"}
         with Server(tmp_path_factory.mktemp("outages"), **environ) as server:
+            warm_up(server)
             yield Stack(server, llm, tablestore)
+
+
+def warm_up(server: Server) -> None:
+    """The first add imports Mem0, which may take longer than the short ADD_TIMEOUT of these tests."""
+    with over_sse(server.url("cline", "nobody")) as client:
+        wait_until(lambda: not client.call("add_memories", text=KEPT).failed, START)
 
 
 @pytest.fixture
@@ -138,6 +145,7 @@ def test_tablestore_is_gone_and_comes_back(tmp_path: Path, llm: FakeOpenAI) -> N
     with Emulator(tmp_path / "cloud") as tablestore:
         environ = {**llm.environ(), **tablestore_environ(tablestore), "ADD_TIMEOUT": "4"}
         with Server(tmp_path, **environ) as server, over_sse(server.url("cline", "ann")) as client:
+            warm_up(server)
             client.add(KEPT)
             tablestore.kill()
             refused(client, "Tablestore", "TABLESTORE_ENDPOINT")

@@ -31,6 +31,9 @@ def test_one_application_tells_and_another_knows(tmp_path: Path, llm: FakeOpenAI
         assert isinstance(hits, list)
         assert {hit["memory"] for hit in hits} == set(FACTS)
         assert hits[0]["memory"] == FACTS[1]
+        for stranger in (("travel", "小王"), ("other", "小李")):
+            with over_sse(cherry.url(*stranger)) as client:
+                assert client.search("他住在哪个城市？") == client.memories() == []
         moved = client_process(cherry.url(*WHO), "add_memories", "text=我搬到杭州了")
         assert isinstance(moved, dict)
         assert [(r["event"], r["previous_memory"]) for r in moved["results"]] == [("UPDATE", "现在住在上海")]
@@ -39,19 +42,10 @@ def test_one_application_tells_and_another_knows(tmp_path: Path, llm: FakeOpenAI
 
 
 def test_the_same_over_stdio(tmp_path: Path, cloud: dict[str, str]) -> None:
-    who = dict(zip(("MCP_STDIO_CLIENT_NAME", "MCP_STDIO_USER_ID"), WHO, strict=True))
+    who = {"MCP_STDIO_CLIENT_NAME": "travel", "MCP_STDIO_USER_ID": "小赵"}
     with over_stdio(tmp_path, LLM_MODEL="qwen-coder-plus", **who, **cloud) as cline:
         cline.add("我喜欢吃辣的东西，现在住在上海，爱看科幻电影。")
         with over_stdio(tmp_path, LLM_MODEL="qwen-max", **who, **cloud) as cherry:
             assert sorted(cherry.texts()) == sorted(FACTS)
             for question, fact in zip(("周末去吃什么菜？", "他住在哪个城市？", "周末看什么电影？"), FACTS, strict=True):
                 assert cherry.search(question)[0]["memory"] == fact
-
-
-def test_another_application_by_another_name_knows_nothing(tmp_path: Path, cloud: dict[str, str]) -> None:
-    with Server(tmp_path, **cloud) as server:
-        with over_sse(server.url(*WHO)) as client:
-            client.add("我现在住在上海")
-        for stranger in (("travel", "小王"), ("other", "小李")):
-            with over_sse(server.url(*stranger)) as client:
-                assert client.search("他住在哪个城市？") == client.memories() == []

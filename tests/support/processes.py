@@ -59,6 +59,10 @@ class Server:
             )
 
     @property
+    def data_dir(self) -> Path:
+        return Path(self._environ["DATA_DIR"])
+
+    @property
     def log(self) -> str:
         """Everything it printed so far."""
         return self._log.read_text("utf-8", errors="replace")
