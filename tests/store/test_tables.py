@@ -72,3 +72,21 @@ def test_ping_notices_that_tables_are_gone(empty):
     connect(empty).delete_table("mem0_heads")
     with pytest.raises(StoreError, match="gone"):
         store.ping()
+
+
+def test_history_retention(empty):
+    """A time to live of the history table alone, changed when the setting changes, and not looked at otherwise."""
+
+    def kept(name):
+        return connect(empty).describe_table(f"mem0_{name}").table_options.time_to_live
+
+    open_store(empty).ping()
+    assert kept("history") == -1
+    assert "UpdateTable" not in empty.calls()
+    for _ in range(2):
+        open_store(empty, HISTORY_RETENTION_DAYS="30").ping()
+    assert kept("history") == 30 * 24 * 3600
+    assert kept("memories") == kept("heads") == kept("sessions") == -1
+    assert empty.calls()["UpdateTable"] == 1
+    open_store(empty, HISTORY_RETENTION_DAYS="0").ping()
+    assert kept("history") == -1

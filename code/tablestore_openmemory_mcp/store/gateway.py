@@ -139,6 +139,10 @@ class Gateway:
         options, free = sdk.TableOptions(), sdk.ReservedThroughput(sdk.CapacityUnit(0, 0))
         self._call("create_table", (meta, options, free), deadline)
 
+    def set_time_to_live(self, table: str, seconds: int, *, deadline: float | None = None) -> None:
+        """Rows older than that go away by themselves; -1: never."""
+        self._call("update_table", (table, sdk.TableOptions(time_to_live=seconds)), deadline)
+
     def create_index(self, table: str, name: str, meta: Any, *, deadline: float | None = None) -> None:
         """Raises AlreadyExists."""
         self._call("create_search_index", (table, name, meta), deadline)

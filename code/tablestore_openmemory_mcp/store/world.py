@@ -19,7 +19,7 @@ class World:
 
     def __init__(self, settings: Settings, connector: Connector, step: Step, snapshot_bytes: int) -> None:
         self.gateway = Gateway(connector)
-        self.tables = Tables(self.gateway, settings.tablestore_table_name)
+        self.tables = Tables(self.gateway, settings.tablestore_table_name, settings.history_retention_days)
         self.sessions = SessionRows(self.gateway, self.tables)
         self._cache = SnapshotCache(snapshot_bytes)
         self._index = SearchIndex(self.gateway, self.tables, settings.tablestore_vector_dimension)
