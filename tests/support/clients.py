@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
 from .processes import clean_environ
 
@@ -82,6 +84,14 @@ class MemoryClient:
 def over_sse(url: str, headers: dict[str, str] | None = None) -> Iterator[MemoryClient]:
     """A new session on a server's SSE address."""
     with _connected(sse_client(url, headers=headers, timeout=30)) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def over_http(url: str, headers: dict[str, str] | None = None) -> Iterator[MemoryClient]:
+    """A client of a server's Streamable HTTP address."""
+    http = httpx2.AsyncClient(headers=headers, timeout=TIMEOUT)
+    with _connected(streamable_http_client(url, http_client=http)) as client:
         yield client
 
 
