@@ -10,8 +10,10 @@ from .scope_index import ScopeIndex, cosines
 from .tokens import containment
 
 MOST = 5  # per fact, as in Mem0
-NEAR_COSINE = 0.40  # benchmarks/nearness.py: what recalls 99 % of the contradicting pairs, over both languages
-NEAR_SHARE = 0.5  # of a fact's terms in a memory: what two ways to say a thing share when no vector can tell
+# What contradicts must be seen, so the bounds are low; what is shown in vain costs an LLM call and changes nothing.
+# Measured on benchmarks/data/contradictions.json by benchmarks/nearness.py.
+NEAR_COSINE = 0.25
+NEAR_SHARE = 0.3  # of the terms of the one in the other: what two ways to say a thing share where no vector can tell
 _LEXICAL = 10  # best word matches looked at per fact
 _LONGEST = 4_000  # characters; a longer memory is not shown to a model, which would rewrite it shortened
 
@@ -43,7 +45,8 @@ def _near(
 ) -> list[Memory]:
     nearness = {int(i): float(dense[i]) for i in np.flatnonzero(dense >= NEAR_COSINE)}
     for i in np.argsort(-lexical, kind="stable")[:_LEXICAL].tolist():
-        share = containment(fact, candidates[i].text) if lexical[i] > 0 else 0.0
+        text = candidates[i].text
+        share = max(containment(fact, text), containment(text, fact)) if lexical[i] > 0 else 0.0
         if share >= NEAR_SHARE:
             nearness[i] = max(share - 0.2, nearness.get(i, 0.0))  # words in common say less than a cosine
     return [candidates[i] for i in sorted(nearness, key=lambda i: (-nearness[i], i))[:MOST]]

@@ -1,0 +1,99 @@
+"""Questions and the memories that answer them, from public conversation sets and our own. Nothing is downloaded."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHINESE = Path(__file__).parent / "data" / "zh_memories.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    text: str
+    evidence: frozenset[str]  # ids of the memories that hold the answer
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One scope: its memories (id to text) and what is asked about them."""
+
+    name: str
+    memories: dict[str, str]
+    questions: Sequence[Question]
+
+
+def locomo(path: Path) -> list[Conversation]:
+    """data/locomo10.json of snap-research/LoCoMo (CC BY-NC 4.0): the turns, with image captions; no adversarial
+    questions."""
+    return [_locomo(number, sample) for number, sample in enumerate(json.loads(path.read_text()))]
+
+
+def _locomo(number: int, sample: dict[str, Any]) -> Conversation:
+    memories = {
+        turn["dia_id"]: f"{turn['speaker']}: {turn['text']} {turn.get('blip_caption', '')}".strip()
+        for key, turns in sample["conversation"].items()
+        if key.startswith("session_") and isinstance(turns, list)
+        for turn in turns
+    }
+    questions = [
+        Question(qa["question"], evidence, str(qa["category"]))
+        for qa in sample["qa"]
+        if qa["category"] != 5 and (evidence := _turns(qa["evidence"]) & memories.keys())
+    ]
+    return Conversation(f"LoCoMo {number}", memories, questions)
+
+
+def _turns(evidence: Sequence[str]) -> frozenset[str]:
+    """Some entries name several turns, or write them "D:11:26" or "D30:05"."""
+    found = re.findall(r"D:?(\d+):(\d+)", " ".join(evidence))
+    return frozenset(f"D{int(session)}:{int(turn)}" for session, turn in found)
+
+
+def beam(folder: Path) -> list[Conversation]:
+    """chats/100K of mohammadtavakoli78/BEAM: the messages; no summaries, no abstentions."""
+    return [
+        _beam(chat) for chat in sorted(folder.iterdir(), key=lambda p: int(p.name)) if (chat / "chat.json").exists()
+    ]
+
+
+def _beam(folder: Path) -> Conversation:
+    batches = json.loads((folder / "chat.json").read_text())
+    memories = {str(m["id"]): m["content"] for b in batches for turn in b["turns"] for m in turn}
+    asked = json.loads((folder / "probing_questions" / "probing_questions.json").read_text())
+    questions = [
+        Question(q["question"], evidence, kind)
+        for kind, group in asked.items()
+        if kind not in ("summarization", "abstention")
+        for q in group
+        if (evidence := frozenset(_leaves(q.get("source_chat_ids"))) & memories.keys())
+    ]
+    return Conversation(f"BEAM {folder.name}", memories, questions)
+
+
+def chinese(path: Path = CHINESE) -> list[Conversation]:
+    """Our own set."""
+    return [
+        Conversation(
+            f"zh {user['id']}",
+            {m["id"]: m["text"] for m in user["memories"]},
+            [Question(q["text"], frozenset(q["evidence"]), q["kind"]) for q in user["questions"]],
+        )
+        for user in json.loads(path.read_text())["users"]
+    ]
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        value = ast.literal_eval(value) if value[:1] in "[{" else [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield str(value)
