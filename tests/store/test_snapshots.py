@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -163,6 +164,27 @@ def test_exact_under_concurrent_commits(emulator):
         assert all(reader.result(60) > 0 for reader in readers)
     assert open_store(emulator).scope(scope).snapshot().seq == 75
     Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize(("api", "cold"), [("BatchGetRow", False), ("GetRange", True)])
+def test_rows_that_are_ahead_of_the_head(emulator, api, cold):
+    """While the reader has the head but not yet the rows, one of the two it needs changes again, and one is deleted."""
+    scope = fresh_scope()
+    writer, reader = (open_store(emulator).scope(scope) for _ in range(2))
+    a, b, c = remember(writer, "a", "b", "c")
+    if not cold:
+        texts(reader)
+    base = writer.commit([updating(a, "a1"), updating(b, "b1")], base=writer.snapshot())
+    emulator.fault(apis=api, delay=0.5, times=1)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(reader.snapshot)
+        while not emulator.faults()["rules"][0]["fired"]:
+            time.sleep(0.01)
+        after = writer.commit([updating(base.memories[a.id], "a2"), deleting(c)], base=base)
+        found = reading.result(60)
+    expected = {base.seq: ["a1", "b1", "c"], after.seq: ["a2", "b1"]}
+    assert sorted(m.text for m in found.memories.values()) == expected[found.seq]
+    assert sorted(texts(reader)) == expected[after.seq]
 
 
 def test_matrix_is_kept_from_commit_to_commit(emulator):

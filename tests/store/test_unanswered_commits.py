@@ -6,6 +6,7 @@ import pytest
 
 from support.store import Held, Rows, adding, fresh_scope, open_store, remember, texts
 from tablestore_openmemory_mcp.errors import StoreUnavailable
+from tablestore_openmemory_mcp.store import transport
 from tablestore_openmemory_mcp.store.heads import RING
 from tablestore_openmemory_mcp.store.model import Conflict
 
@@ -51,6 +52,18 @@ def test_lost_answer_while_others_go_on(emulator, scope, when):
             with pytest.raises(Conflict):
                 writer.go()
     assert texts(other) == (["first", "mine", "theirs"] if when == "after" else ["first", "theirs"])
+    Rows(emulator, scope).audit()
+
+
+def test_first_attempt_lands_after_it_was_given_up(emulator, scope, monkeypatch):
+    """The head still shows nothing of it, so it is sent again; by then it is there, and the second one is refused."""
+    monkeypatch.setattr(transport, "ANSWER_SECONDS", 1.0)
+    store = open_store(emulator).scope(scope)
+    base = store.snapshot()
+    emulator.fault(apis="UpdateRow", delay=1.5, times=1)
+    emulator.fault(apis="GetRow", delay=0.9, when="after", times=1)
+    assert store.commit(adding("mine"), base=base).seq == base.seq + 1
+    assert texts(open_store(emulator).scope(scope)) == ["first", "mine"]
     Rows(emulator, scope).audit()
 
 
