@@ -38,7 +38,7 @@ class App:
     def __init__(self, settings: Settings, backend: Backend, *, sse: bool = True) -> None:
         self._settings = settings
         self._gate = gate(settings, backend.tokens)
-        self.calls = Calls(settings, backend.memory, CallLog())
+        self.calls = Calls(settings, backend.memory, CallLog(next(iter(settings.auth_secrets), None)))
         self.sessions = Sessions(settings)
         self.health = Health(backend.ping)
         self._relay = Relay(backend.rows, self.sessions) if sse and settings.relays else None

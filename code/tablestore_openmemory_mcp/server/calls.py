@@ -23,11 +23,13 @@ from mcp_types import (
 )
 
 from .. import __version__
-from ..errors import ServiceError
+from ..errors import InvalidInput, ServiceError
+from ..scope import InvalidName, Scope
 from ..settings import APP_NAME, Settings
 from .caller import Caller
 from .logs import REQUEST_ID, CallLog
 from .progress import relayed
+from .rates import Rates
 from .tools import INSTRUCTIONS, Memory, Request, ToolSpec, offered
 from .workers import Workers
 
@@ -50,6 +52,7 @@ class Calls:
         self._listing = ListToolsResult(tools=[spec.tool(settings) for spec in self._tools.values()])
         self._adds = Workers(settings.add_workers, queue=4 * settings.add_workers)
         self._reads = Workers(settings.search_workers, queue=8 * settings.search_workers)
+        self._rates = Rates(settings.max_requests_per_minute)
         self._running = 0
         self._idle = anyio.Event()
         self._draining = False
@@ -112,7 +115,7 @@ class Calls:
             return _failed("The server is shutting down; nothing was done. Call again in a moment.")
         self._running += 1
         try:
-            return await self._answer(ctx, spec, params.arguments or {})
+            return await self._answer(ctx, spec, dict(params.arguments or {}))
         finally:
             self._running -= 1
             if not self._running:
@@ -123,6 +126,8 @@ class Calls:
         REQUEST_ID.set(caller.request_id)  # a stream's messages are other requests than the one that opened it
         with self._log.call(caller, spec.name) as record:
             try:
+                self._rates.spend(caller.scope.user_id)
+                caller = self._acting_for(caller, arguments)
                 checked = spec.checked(arguments)
                 async with relayed(ctx.session, record) as progress:
                     request = Request(
@@ -146,6 +151,21 @@ class Calls:
                     f"{caller.request_id}."
                 )
             return CallToolResult(content=[TextContent(type="text", text=text)])
+
+    def _acting_for(self, caller: Caller, arguments: dict[str, Any]) -> Caller:
+        """Whom the call is about: with TOOL_USER_ID_ARGUMENT, and as far as the token allows, the model may say."""
+        user = arguments.pop("user_id", None) if self._settings.tool_user_id_argument else None
+        if user is None:
+            return caller
+        if not isinstance(user, str):
+            raise InvalidInput(f"'user_id' must be a string; it is {type(user).__name__}.")
+        try:
+            whose = Scope(user, caller.scope.client_name)
+        except InvalidName as e:
+            raise InvalidInput(str(e)) from None
+        if not caller.principal.may_use(whose):
+            raise InvalidInput("This connection's token may not act for that user_id; nothing was done.")
+        return replace(caller, scope=whose)
 
     def _work(self, spec: ToolSpec, request: Request) -> str:
         return spec.run(self._memory(), request)

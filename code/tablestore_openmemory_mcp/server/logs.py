@@ -85,10 +85,11 @@ class CallRecord:
 
 
 class CallLog:
-    """One line per call. Users and clients appear as keyed hashes: with the same `key`, equal ones look equal."""
+    """One line per call. Users and clients appear as keyed hashes."""
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key or secrets.token_bytes(16)
+    def __init__(self, secret: str | None = None) -> None:
+        """With the same `secret` in every process, lines of all of them can be put together."""
+        self._key = hashlib.sha256(b"log\0" + secret.encode()).digest() if secret else secrets.token_bytes(16)
 
     @contextlib.contextmanager
     def call(self, caller: Caller, tool: str) -> Iterator[CallRecord]:

@@ -28,7 +28,7 @@ def serve(settings: Settings, memory: Callable[[], Memory]) -> None:
 
 async def _serve(settings: Settings, memory: Callable[[], Memory]) -> None:
     whose = Scope(settings.mcp_stdio_user_id, settings.mcp_stdio_client_name)
-    calls = Calls(settings, memory, CallLog(), stdio=Caller(whose, STDIO, ""))
+    calls = Calls(settings, memory, CallLog(next(iter(settings.auth_secrets), None)), stdio=Caller(whose, STDIO, ""))
     async with stdio_server() as (read, write), anyio.create_task_group() as tasks:
         tasks.start_soon(_leave_on_signal, calls, settings.shutdown_grace)
         server: Server[Any] = calls.server()

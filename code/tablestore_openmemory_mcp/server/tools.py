@@ -62,6 +62,9 @@ class Argument:
     required: bool = True
 
 
+USER_ID = Argument("user_id", "Whose memory it is, if not the connection's user. Only if you were told one.", False)
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     name: str
@@ -73,14 +76,15 @@ class ToolSpec:
 
     def tool(self, settings: Settings) -> Tool:
         """As tools/list shows it."""
+        arguments = (*self.arguments, USER_ID) if settings.tool_user_id_argument else self.arguments
         return Tool(
             name=self.name,
             title=self.title,
             description=getattr(settings, f"tool_{self.name}_description"),
             input_schema={
                 "type": "object",
-                "properties": {a.name: {"type": "string", "description": a.description} for a in self.arguments},
-                "required": [a.name for a in self.arguments if a.required],
+                "properties": {a.name: {"type": "string", "description": a.description} for a in arguments},
+                "required": [a.name for a in arguments if a.required],
             },
             annotations=self.annotations,
         )

@@ -93,10 +93,6 @@ class Tokens:
         with self._lock:
             self._revoked_at = float("-inf")
 
-    def derived_key(self, purpose: str) -> bytes:
-        """A key for something else than tokens, from the signing secret. Raises a StoreError."""
-        return hashlib.sha256(purpose.encode() + b"\0" + next(iter(self._all_keys().values()))).digest()
-
     def _decoded(self, token: str) -> dict[str, Any]:
         try:
             key_id = jwt.get_unverified_header(token).get("kid")

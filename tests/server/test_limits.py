@@ -1,0 +1,70 @@
+"""Bounds of calls and users, and what the operator may open: each with a sentence that names the setting."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from support.inprocess import PlainBackend, PlainMemory, plain_app, serving, settings
+from support.wire import ACCEPT, call, text_of
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.server.app import App
+
+pytestmark = pytest.mark.anyio
+
+
+async def post(base: str, message: dict[str, Any], user: str = "alice", token: str = "") -> dict[str, Any]:
+    headers = ACCEPT | ({"Authorization": f"Bearer {token}"} if token else {})
+    async with httpx.AsyncClient(base_url=base) as http:
+        response = await http.post(f"/mcp/cline/http/{user}", json=message, headers=headers)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+async def test_calls_per_minute_and_user(memory: PlainMemory) -> None:
+    with serving(plain_app(memory, MAX_REQUESTS_PER_MINUTE="3")) as base:
+        for n in range(3):
+            assert "ADD" in text_of(await post(base, call(n, "add_memories", text="x")))
+        over = await post(base, call(4, "add_memories", text="x"))
+        assert over["result"]["isError"]
+        assert "MAX_REQUESTS_PER_MINUTE" in text_of(over)
+        assert text_of(await post(base, call(5, "list_memories"), user="bob")) == "[]"
+    assert len(memory.by_scope[Scope("alice", "cline")]) == 3
+
+
+@pytest.mark.parametrize("tool", ["search_memories", "list_memories"])
+async def test_results_are_bounded(memory: PlainMemory, tool: str) -> None:
+    with serving(plain_app(memory, MAX_RESULT_SIZE="10000")) as base:
+        for n in range(4):
+            await post(base, call(n, "add_memories", text="记" * 1500))
+        arguments = {"query": "记"} if tool == "search_memories" else {}
+        answer = text_of(await post(base, call(9, tool, **arguments)))
+        assert len(answer.encode()) <= 10_000
+        assert 1 <= sum("id" in item for item in json.loads(answer)) < 4
+        await post(base, call(5, "add_memories", text="记" * 9000))
+        arguments = {"query": "记" * 1501} if tool == "search_memories" else {}
+        too_large = await post(base, call(10, tool, **arguments))
+        assert too_large["result"]["isError"]
+        assert "MAX_RESULT_SIZE" in text_of(too_large)
+
+
+async def test_the_user_id_argument_needs_the_setting_and_a_token_that_may() -> None:
+    given = settings({"MCP_AUTH_SECRET": "s" * 32, "TOOL_USER_ID_ARGUMENT": "true"})
+    memory = PlainMemory()
+    backend = PlainBackend(memory, given)
+    mint = backend.tokens().mint
+    with serving(App(given, backend)) as base:
+        listed = await post(base, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        assert all("user_id" in tool["inputSchema"]["properties"] for tool in listed["result"]["tools"])
+        add = call(2, "add_memories", text="x", user_id="bob")
+        narrow, wide = (mint(users, ["cline"], 60).token for users in (["alice"], ["alice", "b*"]))
+        refused = await post(base, add, token=narrow)
+        assert "may not act for" in text_of(refused)
+        assert memory.by_scope == {}
+        assert "ADD" in text_of(await post(base, add, token=wide))
+        assert list(memory.by_scope) == [Scope("bob", "cline")]
+        for bad in (3, ["bob"], "a/b", ""):
+            answer = await post(base, call(3, "list_memories", user_id=bad), token=wide)
+            assert answer["result"]["isError"]
