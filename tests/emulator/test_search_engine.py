@@ -124,6 +124,13 @@ def test_fuzzy_phrases_find_any_part_of_a_text():
     assert found(index, MatchPhrase("t", "dow SEATS, win")) == "b"  # longer than the longest gram
     assert found(index, MatchPhrase("t", "窗")) == ""  # shorter than the shortest
     assert found(index, MatchPhrase("t", "dow seats; win")) == ""
+    assert found(index, Match("t", "靠窗 的", every=True)) == ""
+    assert found(index, Match("t", "靠窗")) == "a c"
+    assert found(index, Terms("t", ("靠窗", "win", "wind"))) == "a b c"
+    assert found(index, Terms("t", ("wind",))) == ""  # longer than the longest gram
+    assert found(index, Exists("t")) == "a b c"
+    with pytest.raises(OtsError, match="OTSUnsupportOperation"):
+        found(index, Prefix("t", "w"))
 
 
 def values() -> SearchIndex:
@@ -381,15 +388,17 @@ def test_one_score_from_those_of_the_objects(mode: str, score: float):
     assert {hit.key: hit.score for hit in page.hits}[b"a"] == score
 
 
-def test_phrases_survive_compaction():
-    index = SearchIndex(IndexSpec.of(("id",), FieldSpec("t", FieldType.TEXT)), compact_from=2)
+@pytest.mark.parametrize("analyzer", ["single_word", "fuzzy"])
+def test_phrases_survive_compaction(analyzer: str):
+    text = FieldSpec("t", FieldType.TEXT, analyzer=Analyzer(analyzer))
+    index = SearchIndex(IndexSpec.of(("id",), text), compact_from=2)
     for n in range(50):
         put(index, f"{n % 5}", t=f"old{n} old{n + 1}" if n < 45 else f"now{n} then{n}")
         put(index, "silent")
     assert index.size < 20
     assert found(index, MatchPhrase("t", "now47 then47")) == "2"
     assert found(index, MatchPhrase("t", "then47 now47")) == ""
-    assert found(index, Match("t", "old3 old44 now46")) == "1"
+    assert found(index, Bool(should=tuple(MatchPhrase("t", each) for each in ("old3", "old44", "now46")))) == "1"
 
 
 def test_nested_objects_survive_compaction():

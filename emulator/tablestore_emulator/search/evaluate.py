@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OtsError, invalid
-from . import phrases
+from ..errors import OtsError, invalid, unsupported
 from . import query as q
-from .fields import Field, KeywordField, NumberField, TermField, TextField
+from .fields import Field, KeywordField, NumberField, TermField
 from .geo import GeoField, asked_point
 from .minimum import required
 from .nested import NestedField
-from .postings import Docs, Mask, documents
+from .postings import Docs, Mask
 from .scoring import Scores, rarity, saturation
+from .texts import AnalyzedField, FuzzyField
 from .values import Value
 from .vectors import VectorField, parse_vector
 
@@ -86,6 +86,8 @@ class Evaluator:
 
     def _term_field(self, name: str) -> TermField:
         found = self._index.field(name)
+        if isinstance(found, FuzzyField):
+            raise unsupported("A prefix, wildcard or range query of a fuzzy field")
         if not isinstance(found, TermField):
             raise _misused(found)
         return found
@@ -106,7 +108,7 @@ class Evaluator:
 
     def _match(self, query: q.Match) -> Matches:
         field = self._index.field(query.field)
-        if not isinstance(field, TextField):
+        if not isinstance(field, AnalyzedField):
             return self._terms(q.Terms(query.field, (query.text,), scored=True, weight=query.weight))
         tokens = field.tokens(query.text)
         wanted = max(len(tokens) if query.every else required(query.minimum, len(tokens)), 1)
@@ -118,20 +120,17 @@ class Evaluator:
         mask = held >= wanted
         return Matches(mask, np.where(mask, scores * query.weight, 0.0))
 
-    def _token(self, field: TextField, token: str) -> tuple[Docs, Scores]:
+    def _token(self, field: AnalyzedField, token: str) -> tuple[Docs, Scores]:
         """The live documents that hold `token`, and its BM25 there."""
-        postings = field.terms.get(token)
-        if postings is None:
-            return np.empty(0, np.uint32), np.empty(0)
-        docs = documents(postings.docs)
+        docs, counts = field.holding(token)
         live = self._alive[docs]
-        docs, counts = docs[live], np.array(postings.counts, np.float64)[live]
+        docs, counts = docs[live], counts[live]
         return docs, self._bm25(field, docs, counts, self._rarity(field, len(docs)))
 
     def _rarity(self, field: Field, holding: int) -> float:
         return rarity(int(self._alive[field.present()].sum()), holding)
 
-    def _bm25(self, field: TextField, docs: Docs, counts: Scores, weight: float) -> Scores:
+    def _bm25(self, field: AnalyzedField, docs: Docs, counts: Scores, weight: float) -> Scores:
         lengths = field.lengths(self._size).astype(np.float64)
         present = max(int(self._alive[field.present()].sum()), 1)
         mean = max(float(lengths[self._alive].sum()) / present, 1.0)
@@ -139,29 +138,20 @@ class Evaluator:
 
     def _phrase(self, query: q.MatchPhrase) -> Matches:
         field = self._index.field(query.field)
-        if not isinstance(field, TextField):
+        if not isinstance(field, AnalyzedField):
             return self._terms(q.Terms(query.field, (query.text,), scored=True, weight=query.weight))
-        fuzzy = field.spec.analyzer.name == "fuzzy"
-        pieces = phrases.grams(field.spec.analyzer, query.text) if fuzzy else field.tokens(query.text)
+        pieces = field.pieces(query.text)
         held, weight = self._alive.copy() if pieces else np.zeros(self._size, np.bool_), 0.0
         for piece in pieces:
             docs, _ = self._token(field, piece)
             held &= self._mask(docs)
             weight += self._rarity(field, len(docs))
-        candidates = np.flatnonzero(held)
-        if fuzzy:
-            found = [self._occurrences(field, int(doc), query.text) for doc in candidates]
-        else:
-            found = phrases.frequencies(field, candidates, pieces, query.slop)
-        counts = np.array(found, np.float64)
-        docs = candidates[counts > 0].astype(np.uint32)
+        docs = np.flatnonzero(held).astype(np.uint32)
+        counts = np.array(field.frequencies(docs.tolist(), query.text, query.slop), np.float64)
+        docs, counts = docs[counts > 0], counts[counts > 0]
         scores = np.zeros(self._size)
-        scores[docs] = self._bm25(field, docs, counts[counts > 0], weight) * query.weight
+        scores[docs] = self._bm25(field, docs, counts, weight) * query.weight
         return Matches(self._mask(docs), scores)
-
-    def _occurrences(self, field: TextField, doc: int, text: str) -> int:
-        value = self._index.value(doc, field.spec)
-        return phrases.occurrences(field.spec.analyzer, value, text) if isinstance(value, str) else 0
 
     # -- values
 
@@ -170,7 +160,7 @@ class Evaluator:
         mask = self._mask(self._equal(field, query.values))
         if not query.scored:
             return self._flat(mask, query.weight)
-        if isinstance(field, TextField):
+        if isinstance(field, AnalyzedField):
             scores = np.zeros(self._size)
             docs, found = self._token(field, str(query.values[0]))
             scores[docs] = found * query.weight
@@ -181,8 +171,11 @@ class Evaluator:
     def _equal(self, field: Field, values: tuple[Value, ...]) -> Docs:
         if isinstance(field, NumberField):
             return field.equal(*[field.asked(v) for v in values])
+        words = [self._text(field, v) for v in values]
         if isinstance(field, TermField):
-            return field.terms.docs(*[self._text(field, v) for v in values])
+            return field.terms.docs(*words)
+        if isinstance(field, FuzzyField):
+            return np.concatenate([field.holding(word)[0] for word in words])
         raise _misused(field)
 
     def _within(self, query: q.Range) -> Mask:
@@ -191,11 +184,9 @@ class Evaluator:
         if isinstance(field, NumberField):
             low, high = [None if b is None else field.asked(b) for b in bounds]
             return self._mask(field.between(low, high, query.include_low, query.include_high))
-        if isinstance(field, TermField):
-            first, last = [None if b is None else self._text(field, b) for b in bounds]
-            terms = field.terms.between(first, last, query.include_low, query.include_high)
-            return self._mask(field.terms.docs(*terms))
-        raise _misused(field)
+        terms = self._term_field(query.field).terms
+        first, last = [None if b is None else self._text(field, b) for b in bounds]
+        return self._mask(terms.docs(*terms.between(first, last, query.include_low, query.include_high)))
 
     def _text(self, field: Field, value: Value) -> str:
         if not isinstance(value, str):

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import invalid
-from .analysis import tokens
 from .dates import milliseconds
-from .postings import DROPPED, NO_DOCS, CountedPostings, Docs, Mask, Postings, Renumbering, Terms, documents, renumber
+from .postings import NO_DOCS, Docs, Mask, Postings, Renumbering, Terms, documents, renumber
 from .schema import FieldSpec, FieldType
 from .values import Value
 
@@ -60,7 +59,7 @@ def elements(value: Value) -> list[Any]:
 
 
 class TermField(Field, ABC):
-    """A field whose values are terms: KEYWORD and TEXT."""
+    """A field with a dictionary of its terms: KEYWORD, and TEXT unless it is fuzzy."""
 
     @property
     @abstractmethod
@@ -85,66 +84,6 @@ class KeywordField(TermField):
     def remap(self, renumbering: Renumbering) -> None:
         super().remap(renumbering)
         self._terms.remap(renumbering)
-
-
-class TextField(TermField):
-    """Tokens with their counts for BM25, and per document its token numbers in order, for phrases."""
-
-    def __init__(self, spec: FieldSpec) -> None:
-        super().__init__(spec)
-        self._terms: Terms[CountedPostings] = Terms(CountedPostings)
-        self._numbers: dict[str, int] = {}
-        self._sequences: list[bytes] = []  # by document: token numbers, uint32
-        self._lengths: array[int] = array("I")  # by document: how many tokens
-
-    @property
-    def terms(self) -> Terms[CountedPostings]:
-        return self._terms
-
-    def tokens(self, text: str) -> list[str]:
-        return tokens(self.spec.analyzer, text)
-
-    def lengths(self, documents: int) -> NDArray[np.uint32]:
-        """By document number, the count of tokens; 0 for a document without this field."""
-        return np.pad(np.array(self._lengths, np.uint32), (0, documents - len(self._lengths)))
-
-    def sequence(self, doc: int) -> bytes:
-        return self._sequences[doc]
-
-    def number(self, token: str) -> int | None:
-        return self._numbers.get(token)
-
-    def _index(self, doc: int, values: list[Any]) -> bool:
-        texts = [v for v in values if isinstance(v, str)]
-        found = [token for text in texts for token in self.tokens(text)]
-        counts: dict[str, int] = {}
-        for token in found:
-            counts[token] = counts.get(token, 0) + 1
-        for token, count in counts.items():
-            postings = self._terms.at(token)
-            postings.docs.append(doc)
-            postings.counts.append(count)
-        gap = doc - len(self._sequences)
-        self._sequences.extend([b""] * gap)
-        self._lengths.extend([0] * gap)
-        # A fuzzy field's phrases are looked up in its text, so its (many) grams need no sequence.
-        kept = [] if self.spec.analyzer.name == "fuzzy" else found
-        numbers = self._numbers
-        self._sequences.append(array("I", [numbers.setdefault(t, len(numbers)) for t in kept]).tobytes())
-        self._lengths.append(len(found))
-        return bool(texts)
-
-    def remap(self, renumbering: Renumbering) -> None:
-        super().remap(renumbering)
-        self._terms.remap(renumbering)
-        living = [token for token in self._numbers if self._terms.get(token)]
-        table = np.zeros(len(self._numbers), np.uint32)
-        table[[self._numbers[token] for token in living]] = np.arange(len(living))
-        self._numbers = {token: number for number, token in enumerate(living)}
-        # The living keep their order, so what is left of the lists is in the new numbering.
-        kept = [doc for doc in range(len(self._sequences)) if renumbering[doc] != DROPPED]
-        self._sequences = [table[np.frombuffer(self._sequences[doc], np.uint32)].tobytes() for doc in kept]
-        self._lengths = array("I", [self._lengths[doc] for doc in kept])
 
 
 def _is_number(value: Any) -> bool:

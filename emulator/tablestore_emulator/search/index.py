@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from ..errors import invalid, unsupported
 from .evaluate import Evaluator
-from .fields import Field, KeywordField, NumberField, TextField
+from .fields import Field, KeywordField, NumberField
 from .geo import GeoField
 from .nested import NestedField
 from .ordering import Cursor, arrange, cursor
 from .postings import DROPPED, Mask
 from .query import Request, ScoreSort
 from .schema import FieldSpec, FieldType, IndexSpec
+from .texts import FuzzyField, TextField
 from .values import Key, Row, Value
 from .vectors import VectorField
 
@@ -25,7 +26,7 @@ _KINDS: dict[FieldType, Callable[[FieldSpec], Field]] = {
     FieldType.BOOLEAN: NumberField,
     FieldType.DATE: NumberField,
     FieldType.KEYWORD: KeywordField,
-    FieldType.TEXT: TextField,
+    FieldType.TEXT: lambda spec: (FuzzyField if spec.analyzer.name == "fuzzy" else TextField)(spec),
     FieldType.VECTOR: VectorField,
     FieldType.GEO_POINT: GeoField,
     FieldType.NESTED: lambda spec: NestedField(spec, SearchIndex(IndexSpec.of((), *spec.parts))),

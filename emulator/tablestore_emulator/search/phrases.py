@@ -1,44 +1,12 @@
-"""How often a phrase stands in a text."""
-
-from collections.abc import Iterable
+"""How often a phrase stands in a sequence of token numbers (uint32, as bytes)."""
 
 import numpy as np
 
-from .analysis import FUZZY_LIMIT
-from .fields import TextField
-from .schema import Analyzer
-
-_WIDTH = 4  # bytes of a token's number in a sequence
+_WIDTH = 4  # bytes of a number
 
 
-def frequencies(field: TextField, docs: Iterable[int], tokens: list[str], slop: int) -> list[int]:
-    """For each of `docs`, which hold all `tokens`: occurrences of the tokens as a phrase."""
-    numbers = [field.number(token) for token in tokens]
-    if None in numbers:
-        return [0 for _ in docs]
-    if slop > 0:
-        return [_sloppy(field.sequence(doc), numbers, slop) for doc in docs]
-    needle = np.array(numbers, np.uint32).tobytes()
-    return [_exact(field.sequence(doc), needle) for doc in docs]
-
-
-def grams(analyzer: Analyzer, text: str) -> list[str]:
-    """The grams of a fuzzy field that every text with `text` in it must hold; none if it is too short to be found."""
-    text = text if analyzer.case_sensitive else text.lower()
-    size = min(len(text), analyzer.max_chars)
-    if size < max(analyzer.min_chars, 1):
-        return []
-    return [text[i : i + size] for i in range(len(text) - size + 1)]
-
-
-def occurrences(analyzer: Analyzer, value: str, text: str) -> int:
-    """How often a fuzzy field's `value` holds `text`."""
-    if not analyzer.case_sensitive:
-        value, text = value.lower(), text.lower()
-    return value[:FUZZY_LIMIT].count(text)
-
-
-def _exact(sequence: bytes, needle: bytes) -> int:
+def exact(sequence: bytes, needle: bytes) -> int:
+    """Occurrences of the sequence `needle`, overlapping ones too."""
     found, at = 0, sequence.find(needle)
     while at >= 0:
         found += at % _WIDTH == 0
@@ -46,7 +14,7 @@ def _exact(sequence: bytes, needle: bytes) -> int:
     return found
 
 
-def _sloppy(sequence: bytes, numbers: list[int | None], slop: int) -> int:
+def sloppy(sequence: bytes, numbers: list[int], slop: int) -> int:
     """Occurrences where the tokens' places, each less its place in the phrase, differ by at most `slop`."""
     places = np.frombuffer(sequence, np.uint32)
     shifted = sorted((int(p) - i, i) for i, number in enumerate(numbers) for p in np.flatnonzero(places == number))
