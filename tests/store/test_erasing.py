@@ -1,9 +1,13 @@
 """delete-all, sweeps that were cut short, and tombstones of long ago."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from support.store import Held, Rows, deleting, fresh_scope, open_store, remember, texts
+from support.store import Held, Rows, deleting, fresh_scope, memory, open_store, remember, texts
 from tablestore_openmemory_mcp.store import sweep
+from tablestore_openmemory_mcp.store.model import Change
 
 
 @pytest.fixture
@@ -49,6 +53,22 @@ def test_sweep_cut_short_is_finished_by_the_next_writer(emulator, scope):
     assert rows.head()["sweep"] == 1
     remember(open_store(emulator).scope(scope), "next")
     rows.audit()
+
+
+def test_an_id_that_comes_back_while_it_is_swept(emulator, scope):
+    """A migration may bring ids of its own, and the sweep of the last delete-all may still be on its way."""
+    store = open_store(emulator).scope(scope)
+    (old,) = remember(store, "old")
+    emulator.fault(apis="BatchWriteRow", delay=0.5, skip=1, times=1)  # the first sweeps the history
+    with ThreadPoolExecutor(1) as pool:
+        erasing = pool.submit(open_store(emulator).scope(scope).delete_all)
+        while not emulator.faults()["rules"][0]["fired"]:
+            time.sleep(0.01)
+        again = memory("again", id=old.id)
+        store.commit([Change("ADD", again.id, again)], base=store.snapshot())
+        assert erasing.result(60) == 1
+    assert texts(open_store(emulator).scope(scope)) == ["again"]
+    Rows(emulator, scope).audit()
 
 
 def test_tombstones_are_purged_after_a_day(emulator, scope, monkeypatch):
