@@ -36,6 +36,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Serve until SIGTERM, SIGINT or (exit_with_parent) the end of standard input. Raises StorageError, OSError."""
+    os.umask(0o077)  # what is written is somebody's data
+    _allow_many_connections()
     storage = Storage(options.data)
     try:
         asyncio.run(_serve(options, storage))
@@ -94,6 +96,14 @@ def _write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     draft.replace(path)
+
+
+def _allow_many_connections() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -1,6 +1,8 @@
 """kill -9 under write load: whatever was acknowledged is there, and every stored byte still adds up."""
 
 import random
+import resource
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 import tablestore as ots
 
 from support.emulator import Emulator, connect
-from support.tables import MAX, MIN, create_table, scan
+from support.tables import MAX, MIN, create_table, get, put, refused, scan
 
 WRITERS = 4
 LOCAL = ots.SecondaryIndexType.LOCAL_INDEX
@@ -111,6 +113,25 @@ def check(writer: Writer, before: dict[tuple[str, int], int], found: dict[tuple[
 
 def test_kill_9_loses_nothing_acknowledged(tmp_path: Path) -> None:
     kill_rounds(tmp_path, rounds=12, seed=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the file size of another process")
+def test_a_full_disk_refuses_writes_and_loses_nothing(tmp_path: Path) -> None:
+    with Emulator(tmp_path) as emulator:
+        client = connect(emulator)
+        create_table(client, "t")
+        key = [("a", "x"), ("b", 1)]
+        put(client, "t", key, [("c", "kept")])
+        unlimited = resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
+        for _ in range(2):
+            with refused("OTSInternalServerError", 500):
+                put(client, "t", key, [("c", "lost")])
+            assert get(client, "t", key) == {"c": "kept"}
+        resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, unlimited)
+        put(client, "t", [("a", "x"), ("b", 2)], [])
+    with Emulator(tmp_path) as emulator:
+        assert get(connect(emulator), "t", key) == {"c": "kept"}
 
 
 @pytest.mark.slow

@@ -213,6 +213,21 @@ def test_requests_on_one_connection_are_answered_in_order(emulator: Emulator, cl
     emulator.clear_faults()
 
 
+def test_a_burst_of_requests_on_one_connection_is_answered(emulator: Emulator) -> None:
+    host, _, port = emulator.endpoint.removeprefix("http://").partition(":")
+    lines = [f"{k}: {v}" for k, v in signed(emulator, "ListTable", b"").items()]
+    request = "\r\n".join(["POST /ListTable HTTP/1.1", "Host: x", "Content-Length: 0", *lines, "", ""]).encode()
+    emulator.set_faults(rules=[{"apis": "ListTable", "delay": 0.2, "times": 1}])
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        raw.sendall(request * 2000)
+        stream = raw.makefile("rb")
+        for _ in range(2000):
+            assert stream.readline().startswith(b"HTTP/1.1 200")
+            headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(stream.readline, b"\r\n"))
+            stream.read(int(headers["content-length"]))
+    emulator.clear_faults()
+
+
 def test_a_thousand_connections_are_kept(emulator: Emulator, client: Any, make_table: Any) -> None:
     table = make_table()
     put(client, table, [("a", "x"), ("b", 1)], [("c", 1)])

@@ -14,6 +14,9 @@ from ..limits import BODY_BYTES
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
+_MAX_WAITING = 16  # pipelined requests read ahead of the one being served
+
+
 @dataclass(slots=True)
 class Request:
     """One request. Header names are in lower case; `too_large`: the body was cut off at the limit."""
@@ -49,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._incoming = _Incoming()
         self._waiting: deque[Request] = deque()
         self._busy = False
+        self._serving = False
         self._closing = False
         self._transport: asyncio.Transport | None = None
 
@@ -66,7 +70,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._closing = True
-            self.answer(400, {"Content-Type": "text/plain"}, b"This is not an HTTP/1.1 request.\n")
+            if not self._busy:
+                self.answer(400, {"Content-Type": "text/plain"}, b"This is not an HTTP/1.1 request.\n")
 
     def on_message_begin(self) -> None:
         self._incoming = _Incoming()
@@ -96,9 +101,15 @@ class Connection(asyncio.Protocol):
         self._next()
 
     def _next(self) -> None:
-        if not self._busy and self._waiting:
+        if self._serving:  # called back by `answer`, inside the loop below
+            return
+        self._serving = True
+        while not self._busy and self._waiting:
             self._busy = True
             self._serve(self, self._waiting.popleft())
+        self._serving = False
+        if self._transport is not None:
+            self._transport.resume_reading() if len(self._waiting) < _MAX_WAITING else self._transport.pause_reading()
 
     def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Send the answer to the request being served; on to the next one."""
