@@ -48,7 +48,7 @@ class Evaluator:
         self._index = index
         self._size = index.size
         self._alive = index.alive()
-        self.cut = False  # whether a Knn left nearer-or-farther neighbours unseen behind its k
+        self.cut = False  # whether a Knn found as many as its k, so that there may be more behind
 
     def run(self, query: q.Query) -> Matches:
         match query:

@@ -137,7 +137,7 @@ class SearchService:
         asked = parse(pb.SearchQuery, request.search_query)
         wanted = search_request(asked, index.described.schema.index_sort)
         reader = self._content(index).reader()
-        columns = Columns(request.columns_to_get, reader)
+        columns = Returned(request.columns_to_get, reader)
         _check_page(wanted, columns)
         page = reader.search(wanted)
         rows = self._encode(index.table, page.hits, columns, reader)
@@ -151,7 +151,7 @@ class SearchService:
                 response.search_hits.add(score=float("nan") if hit.score is None else hit.score)
         return response
 
-    def _encode(self, table: str, hits: list[Hit], columns: "Columns", reader: SearchIndex) -> list[bytes | None]:
+    def _encode(self, table: str, hits: list[Hit], columns: "Returned", reader: SearchIndex) -> list[bytes | None]:
         if not columns.from_index:
             return self._rows.encoded(table, [hit.key for hit in hits], columns.names)
         return [_encode_hit(hit, columns.of(hit)) for hit in hits]
@@ -201,7 +201,7 @@ class SearchService:
         self._definitions.save(index.table, index.name, index.described.SerializeToString())
 
 
-class Columns:
+class Returned:
     """Which columns a search returns, and whether the index has them all. `names`: None means every column."""
 
     def __init__(self, wanted: Any, reader: SearchIndex) -> None:
@@ -227,7 +227,7 @@ class Columns:
         return sorted((n, v) for n, v in self._reader.columns(hit).items() if n in self.names)
 
 
-def _check_page(request: Request, columns: Columns) -> None:
+def _check_page(request: Request, columns: Returned) -> None:
     most = limits.ROWS_FROM_INDEX if columns.from_index else limits.ROWS
     if not 0 <= request.limit <= most:
         raise invalid(f"the limit should be in [0, {most}], but it is [{request.limit}]")
