@@ -107,3 +107,12 @@ test-fuzz: $(VENV)/.installed-dev
 
 test-leaks: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(CLIENTS)/test_leaks.py
+
+# Longer than a person waits; and with an account of your own: see tests/stories/test_real_services.py.
+.PHONY: test-slow test-real
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "slow and not real" tests/emulator tests/memory tests/server tests/store tests/stories
+
+test-real: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m real -rP
