@@ -147,7 +147,7 @@ class Settings(BaseModel):
     mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()  # web pages that may call us
     fc_function_name: str | None = None  # set by Function Compute: no one is local there
     host_credentials: bool = False  # found by `load`: the keys are the machine's or the role's, which may renew them
-    memory_pipeline: Literal["reconcile", "verbatim"] | None = None  # unset: verbatim without a key, else reconcile
+    memory_pipeline: Literal["reconcile", "additive", "verbatim"] | None = None  # unset: see `pipeline`
     max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
     max_memories: int = Field(50_000, ge=1)  # per scope
@@ -233,8 +233,8 @@ class Settings(BaseModel):
             wrong += [
                 f"{name} is not set: MCP_AUTH=jwt needs it." for name in needed if not getattr(self, name.lower())
             ]
-        if self.memory_pipeline == "reconcile" and not self.openai_api_key:
-            wrong.append("MEMORY_PIPELINE=reconcile needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL.")
+        if self.memory_pipeline in ("reconcile", "additive") and not self.openai_api_key:
+            wrong.append(f"MEMORY_PIPELINE={self.memory_pipeline} needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL.")
         return wrong
 
     @property
@@ -261,7 +261,7 @@ class Settings(BaseModel):
         return self.mcp_auth == "auto" and not self.mcp_public_url and not self.fc_function_name
 
     @property
-    def pipeline(self) -> Literal["reconcile", "verbatim"]:
+    def pipeline(self) -> Literal["reconcile", "additive", "verbatim"]:
         """How an add works: "verbatim" without an LLM."""
         return self.memory_pipeline or ("reconcile" if self.openai_api_key else "verbatim")
 

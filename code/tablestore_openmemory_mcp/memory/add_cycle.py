@@ -8,18 +8,20 @@ from typing import Any
 
 from ..errors import ModelDenied, ModelError, ModelUnavailable
 from ..settings import Settings
-from ..store.model import ScopeStore
+from ..store.model import ScopeStore, Snapshot
 from .embedder import Embedder
 from .extraction import extract
 from .guards import Budget, MeteredChat
 from .job import Job
 from .llm import ChatModel
-from .mem0_engine import ScopedMem0, prompts
+from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
 from .model import AddResult, Outcome
 from .outage import MARK, pending
 from .planner import Decider, Planner
 from .repeats import Repeats
 from .scope_index import ScopeIndex
+from .text import likeness_key
+from .unit import Unit, is_living
 from .writing import write
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,8 @@ class AddCycle:
         scope = store.scope
         if self._repeats.heard(scope, text) and self._repeats.stands(store.snapshot(deadline=job.deadline), text):
             return AddResult([], ALL_KNOWN)
+        if self._settings.pipeline == "additive":
+            return self._add_only(store, index, text, job)
         if not self._falls_back:
             return self._by_way_of_mem0(store, index, text, job)
         remaining = job.deadline - time.monotonic()
@@ -86,6 +90,19 @@ class AddCycle:
             notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
+    def _add_only(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job) -> AddResult:
+        """Mem0's own pipeline; of what it extracted, what is not yet known is added."""
+        if self._embedder is None:
+            raise ValueError("Mem0's own pipeline needs an embedder")
+        chat = MeteredChat(self._chat, self._budget, store.scope.user_id)
+        drawn = Unit(store.snapshot(deadline=job.deadline), job.actor)
+        AdditiveMem0(store, drawn, self._embedder, chat, job).remember(text, job.metadata)
+        if not drawn.changes:
+            return AddResult([], NOTHING_WORTH)
+        job.progress("writing")
+        unit, _ = write(store, lambda base: _unknown_of(drawn, base, index), job.deadline)
+        return AddResult(unit.outcomes, None if unit.changes else ALL_KNOWN)
+
     def _catch_up(self, store: ScopeStore, index: ScopeIndex, job: Job) -> None:
         """Reconcile what an outage left, before anything newer. An LLM that is still away ends it."""
         for memory in pending(store.snapshot(deadline=job.deadline)):
@@ -104,3 +121,15 @@ class AddCycle:
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
         return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
+
+
+def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex) -> Unit:
+    """The memories of `drawn` that `base` does not hold, staged on it."""
+    unit = Unit(base, drawn.actor)
+    known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
+    for new in (c.new for c in drawn.changes if c.new):
+        key = likeness_key(new.text)
+        if key not in known:
+            known.add(key)
+            unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=new.expires_at)
+    return unit

@@ -14,9 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from ..errors import ServiceError
 from ..scope import Scope
+from ..store.model import ScopeStore
+from .asking import Chat
+from .embedder import Embedder
+from .job import Job
 from .model import Outcome
 from .prompts import Prompts
+from .unit import Unit
 
 
 @contextmanager
@@ -46,8 +52,14 @@ def _alone() -> Iterator[None]:
 with _alone():
     from mem0.configs.base import MemoryConfig
     from mem0.configs.prompts import USER_MEMORY_EXTRACTION_PROMPT, get_update_memory_messages
+    from mem0.exceptions import LLMError
     from mem0.memory.main import Memory
+    from mem0.utils import spacy_models
 
+    from .mem0_parts import JobEmbedder, JobLlm, NoEntities, ScopedHistory, ScopedVectorStore
+
+# Where spaCy happens to be installed, Mem0 would download an English model at the first add.
+spacy_models._load_failed_full = spacy_models._load_failed_lemma = True
 logging.getLogger("mem0").setLevel(logging.CRITICAL + 1)  # it logs the texts of memories, at INFO and above
 
 Step = Callable[[str, Mapping[str, Any]], Sequence[Outcome]]
@@ -93,3 +105,36 @@ class ScopedMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
         text = "\n".join(str(m["content"]) for m in messages)
         kept = {k: v for k, v in metadata.items() if k not in self._ids}
         return [{"id": o.id, "memory": o.memory, "event": o.event} for o in self._step(text, kept)]
+
+
+class AdditiveMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
+    """Mem0's own pipeline, unchanged, over one scope's unit of work: it only ever adds.
+
+    `get`, `get_all`, `update`, `delete` and `history` work too; nothing is stored until the unit is committed.
+    """
+
+    entity_store = NoEntities()  # Mem0's property would build a second vector store
+
+    def __init__(self, store: ScopeStore, unit: Unit, embedder: Embedder, chat: Chat, job: Job) -> None:
+        self.config = _CONFIG
+        self.ids = mem0_ids(store.scope)
+        self.embedding_model = JobEmbedder(embedder, job)
+        self.vector_store = ScopedVectorStore(unit, self.ids, embedder.model)
+        self.llm = JobLlm(chat, job)
+        self.db = ScopedHistory(store)
+        self.custom_instructions = None
+        self.api_version = _CONFIG.version
+        self.collection_name = "memories"
+        self.reranker = None
+        self._entity_store = None
+
+    def remember(self, text: str, metadata: Mapping[str, Any]) -> None:
+        """Extract and stage. Raises what the LLM, the embedder and the store raised, which Mem0 wraps or swallows."""
+        try:
+            self.add(text, metadata=dict(metadata), **self.ids)
+        except LLMError as e:
+            if isinstance(e.__cause__, ServiceError):
+                raise e.__cause__ from None
+            raise
+        if self.embedding_model.failure:
+            raise self.embedding_model.failure

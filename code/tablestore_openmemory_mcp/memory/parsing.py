@@ -52,6 +52,12 @@ def decisions_in(answer: str) -> list[Decision]:
     return decisions
 
 
+def entries_in(answer: str) -> list[dict[str, str]]:
+    """The new memories of an answer to Mem0's additive prompt: objects with a "text". Raises Unparseable."""
+    texts = (repaired_text(t) for t in _texts_of(_list_in(answer, "memory")))
+    return [{"text": text} for text in dict.fromkeys(texts) if text]
+
+
 def cut_at(answer: str) -> Literal["inside", "between"] | None:
     """Where `answer` stops before its JSON is closed: inside a string, between two, or (None) not at all."""
     depth, quoted, escaped = 0, False, False
