@@ -53,6 +53,9 @@ class Api:
             "Search": (search_pb.SearchRequest, search.search),
         }
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._handlers
+
     def handle(self, name: str, body: bytes) -> bytes:
         """The answer's body. Raises OtsError."""
         found = self._handlers.get(name)

@@ -1,12 +1,14 @@
 """CreateTable, ListTable, DescribeTable, UpdateTable, DeleteTable, CreateIndex and DropIndex."""
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 from tablestore.protobuf import table_store_pb2 as pb
 
 from .catalog import DefinedColumn, IndexMeta, KeyColumn, Table
 from .engine import Engine
-from .errors import OtsError, invalid
+from .errors import OtsError, invalid, unsupported
 from .indexes import entries, index_table
 from .limits import DEFINED_COLUMNS, KEY_COLUMNS, TABLES
 from .rows import current
@@ -26,22 +28,21 @@ class Tables:
         return pb.ListTableResponse(table_names=self._engine.catalog.names())
 
     def create_table(self, request: Any) -> Any:
+        _only_what_we_have(request)
+        if request.sse_spec.enable:
+            raise unsupported("Server-side encryption")
         catalog = self._engine.catalog
         table = self._described(request)
-        if catalog.find(table.name) is not None:
+        table.indexes = [_index_meta(meta) for meta in request.index_metas]
+        made = [table, *(index_table(table, index, 0, table.created_at) for index in table.indexes)]
+        names = [new.name for new in made]
+        if len(set(names)) < len(names) or any(catalog.find(name) for name in names):
             raise OtsError("OTSObjectAlreadyExist")
         if len(catalog.names()) >= TABLES:
             raise OtsError("OTSQuotaExhausted", "Number of tables exceeded the quota.")
-        indexes = [_index_meta(meta) for meta in request.index_metas]
-        made = [index_table(table, index, 0, table.created_at) for index in indexes]  # all checked before any is made
-        if len({index.name for index in made} | {table.name}) <= len(made) or any(catalog.find(i.name) for i in made):
-            raise OtsError("OTSObjectAlreadyExist")
-        table.id = catalog.next_id()
-        for index in made:
-            index.id = catalog.next_id()
-            catalog.save(index)
-        table.indexes = indexes
-        catalog.save(table)
+        for new in made:
+            new.id = catalog.next_id()
+            catalog.save(new)
         return pb.CreateTableResponse()
 
     def _described(self, request: Any) -> Table:
@@ -97,7 +98,8 @@ class Tables:
         return bytes(response.SerializeToString()) + TABLE_STATUS_ACTIVE
 
     def update_table(self, request: Any) -> Any:
-        table = self._engine.catalog.get(request.table_name)
+        _only_what_we_have(request)
+        table = replace(self._engine.catalog.get(request.table_name))  # a copy: a refused change must leave no trace
         if request.HasField("table_options"):
             _set_options(table, request.table_options)
             if table.indexes and table.max_versions != 1:
@@ -144,9 +146,10 @@ class Tables:
         storage, now = self._engine.storage, self._engine.now()
         for page in storage.pages(table.id):
             for stored in page:
-                entry = entries(index, current(table, stored, now))
-                if entry is not None:
-                    storage.put(index.id, entry)
+                with contextlib.suppress(OtsError):  # a row that does not fit must not keep the others out
+                    entry = entries(index, current(table, stored, now))
+                    if entry is not None:
+                        storage.put(index.id, entry)
 
     def drop_index(self, request: Any) -> Any:
         catalog = self._engine.catalog
@@ -158,6 +161,11 @@ class Tables:
         table.indexes = kept
         catalog.save(table)
         return pb.DropIndexResponse()
+
+
+def _only_what_we_have(request: Any) -> None:
+    if request.stream_spec.enable_stream:
+        raise unsupported("A stream")
 
 
 def _key_column(column: Any) -> KeyColumn:

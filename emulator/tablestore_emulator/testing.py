@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-START_SECONDS = 60  # generous: a loaded machine imports slowly
+STOP_SECONDS = 60  # generous: the machine may be busy
 
 
 class Emulator:
@@ -74,7 +74,7 @@ class Emulator:
             return 0
         process, self._process = self._process, None
         process.kill() if kill else process.terminate()
-        status = process.wait(START_SECONDS)
+        status = process.wait(STOP_SECONDS)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()

@@ -107,6 +107,14 @@ def test_an_index_that_cannot_be_is_refused(client: Any, make_table: Any) -> Non
         client.create_secondary_index(versions, index("bad", ["a", "at"], []), True)
 
 
+def test_a_row_too_long_for_an_index_made_later_is_left_out(client: Any, make_table: Any) -> None:
+    table = make_table(defined=DEFINED)
+    put(client, table, [("a", "u"), ("b", 1)], [("tag", "x" * 1025)])
+    put(client, table, [("a", "u"), ("b", 2)], [("tag", "fits")])
+    client.create_secondary_index(table, index("some", ["a", "tag"], []), True)
+    assert [k for k, _ in entries(client, "some", "a", "tag", "b")] == [["u", "fits", 2]]
+
+
 def test_a_row_too_long_for_the_index_changes_nothing(client: Any, make_table: Any) -> None:
     table = make_table(defined=DEFINED, indexes=[index("short", ["a", "tag"], [])])
     key = [("a", "u"), ("b", 1)]

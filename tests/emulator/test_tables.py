@@ -64,6 +64,13 @@ def test_tables_come_and_go(client: Any) -> None:
     assert get(client, "comes", [("a", "x"), ("b", 1)]) is None
 
 
+def test_a_refused_change_of_options_changes_nothing(client: Any, make_table: Any) -> None:
+    table = make_table()
+    with refused("OTSParameterInvalid", 400):
+        client.update_table(table, ots.TableOptions(time_to_live=90000, max_version=0, max_time_deviation=None))
+    assert client.describe_table(table).table_options.time_to_live == -1
+
+
 def test_options_change_and_the_rest_stays(client: Any, make_table: Any) -> None:
     table = make_table(max_version=2)
     client.update_table(table, ots.TableOptions(time_to_live=90000, max_version=None, max_time_deviation=None))

@@ -145,6 +145,12 @@ def test_what_is_not_an_api_is_refused(emulator: Emulator) -> None:
     assert (status, error_of(answer)[0]) == (400, "OTSParameterInvalid")
 
 
+def test_the_managed_apis_are_refused_in_their_own_language(client: Any) -> None:
+    """They speak JSON; an error in protocol buffers would reach the caller as a failure to parse JSON."""
+    with refused("OTSUnsupportOperation", 400, "CreateMemoryStore"):
+        client.create_memory_store({"memoryStoreName": "m"})
+
+
 def test_a_body_beyond_the_limit_is_refused(emulator: Emulator) -> None:
     body = bytes(5 * 1024 * 1024 + 1)
     status, _, answer = send(emulator, "PutRow", body, signed(emulator, "PutRow", body))

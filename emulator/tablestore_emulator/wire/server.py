@@ -6,6 +6,7 @@ before its commit, not even a read's, because it may have seen what another requ
 
 import asyncio
 import contextlib
+import json
 import logging
 import sqlite3
 import uuid
@@ -38,6 +39,15 @@ class _Answer:
     status: int
     body: bytes
     rule: Rule | None
+    as_json: bool = False  # the managed APIs speak JSON, also in errors; there are only errors here
+
+    def fail(self, error: OtsError) -> None:
+        """Make it the answer to a call that failed."""
+        self.status = error.status
+        if self.as_json:
+            self.body = json.dumps({"code": error.code, "message": error.message}).encode()
+        else:
+            self.body = pb.Error(code=error.code, message=error.message).SerializeToString()
 
 
 class Server:
@@ -87,7 +97,8 @@ class Server:
             connection.answer(*self._admin.handle(request))
             return
         api = request.path.lstrip("/")
-        self.calls[api] += 1
+        if api in self._api:
+            self.calls[api] += 1
         rule = self._faults.pick(api)
         if rule is not None and rule.when == "before" and rule.delay:
             asyncio.get_running_loop().call_later(rule.delay, self._run, connection, request, api, rule)
@@ -100,11 +111,12 @@ class Server:
             connection.drop()
             return
         answer = _Answer(connection, api, request.path, None, 200, b"", rule)
+        answer.as_json = request.headers.get("content-type", "").startswith("application/json")
         try:
             answer.caller = self._authenticate(request)
             answer.body = self._body(api, request.body, rule if before else None)
         except OtsError as e:
-            _fail(answer, e)
+            answer.fail(e)
         except Exception:
             _log.exception("%s failed", api)
             self._give_up([*self._held, answer])
@@ -144,7 +156,7 @@ class Server:
         """Something unforeseen broke the transaction: nothing of it happened, and everybody in it is told so."""
         self._engine.forget()
         for answer in answers:
-            _fail(answer, OtsError("OTSInternalServerError"))
+            answer.fail(OtsError("OTSInternalServerError"))
             self._send(answer)
 
     def _send(self, answer: _Answer) -> None:
@@ -161,7 +173,7 @@ class Server:
             answer.connection.drop()
             return
         if rule.error and answer.status == 200:
-            _fail(answer, OtsError(rule.error, rule.message))
+            answer.fail(OtsError(rule.error, rule.message))
         self._write(answer)
 
     def _write(self, answer: _Answer) -> None:
@@ -176,8 +188,3 @@ class Server:
             headers["Authorization"] = sign_response(answer.caller, answer.path, headers)
         _log.debug("%s %s", answer.api, answer.status)
         answer.connection.answer(answer.status, headers, answer.body)
-
-
-def _fail(answer: _Answer, error: OtsError) -> None:
-    answer.status = error.status
-    answer.body = pb.Error(code=error.code, message=error.message).SerializeToString()
