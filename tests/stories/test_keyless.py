@@ -1,9 +1,11 @@
 """No account, no key: the first run of a stranger. Words are kept as they were said, and survive everything."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from support.clients import over_sse, over_stdio
-from support.processes import Server, alive, wait_until
+from support.processes import START, Server, alive, wait_until
 
 
 def test_the_first_start_says_what_a_person_needs(keyless: Server) -> None:
@@ -88,3 +90,10 @@ def test_delete_all_means_all_of_this_scope(keyless: Server) -> None:
         assert ann.delete_all()["deleted"] == 2
         assert ann.memories() == []
         assert bob.texts() == ["Three"]
+
+
+def test_the_example_runs(keyless: Server) -> None:
+    script = Path(__file__).parents[2] / "examples" / "remember_and_recall.py"
+    command = [sys.executable, str(script), keyless.url("my_client", "my_user")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START, check=True)
+    assert done.stdout.splitlines()[0] == "by words 常量全部大写，单词之间用下划线隔开"
