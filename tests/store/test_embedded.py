@@ -6,7 +6,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from support.store import fresh_scope, remember, texts
 from tablestore_openmemory_mcp.errors import StoreError
 from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store import embedded
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 TESTS = Path(__file__).parents[1]
@@ -23,6 +26,7 @@ import sys
 from support.store import remember, texts
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store import embedded
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 store = TablestoreStore.open(Settings.load({"DATA_DIR": sys.argv[1]}))
 scope = store.scope(Scope("u", "c"))
@@ -135,9 +139,9 @@ def test_processes_share_a_directory_and_take_over(tmp_path):
             assert third.tell("five") == ["five", "four", "one", "three", "two"]
 
 
-def test_sixteen_at_a_fresh_directory(tmp_path):
+def test_eight_at_a_fresh_directory(tmp_path):
     with ExitStack() as stack:
-        processes = [stack.enter_context(Process(tmp_path)) for _ in range(16)]
+        processes = [stack.enter_context(Process(tmp_path)) for _ in range(8)]
         assert {process.ready() for process in processes} == {"0"}
         assert len(processes[-1].tell("x")) == 1
 
@@ -158,6 +162,49 @@ def test_emulator_killed(tmp_path):
     os.kill(serving(tmp_path)["pid"], signal.SIGKILL)
     remember(store, "b")
     assert texts(store) == ["a", "b"]
+
+
+def test_emulator_killed_again_and_again_under_writes(tmp_path):
+    """What was acknowledged is there; what was not is there whole, once, or not at all."""
+    scope = fresh_scope()
+    store = open_embedded(tmp_path).scope(scope)
+    store.snapshot()
+    acknowledged, done = [], threading.Event()
+
+    def write():
+        n = 0
+        while not done.is_set():
+            remember(store, f"{n} left", f"{n} right")
+            acknowledged.append(n)
+            n += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        for _ in range(4):
+            enough = len(acknowledged) + 5
+            while len(acknowledged) < enough and not writing.done():
+                time.sleep(0.005)
+            os.kill(serving(tmp_path)["pid"], signal.SIGKILL)
+        done.set()
+        writing.result(120)
+    expected = [f"{n} {side}" for n in acknowledged for side in ("left", "right")]
+    assert texts(open_embedded(tmp_path).scope(scope)) == expected
+
+
+def test_slow_emulator_is_not_replaced(tmp_path, monkeypatch):
+    """One that does not answer in time is alive all the same: it holds the directory, and its address stays."""
+    first = open_embedded(tmp_path)
+    first.ping()
+    pid = serving(tmp_path)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(embedded, "ANSWER_SECONDS", 0.2)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(open_embedded(tmp_path).ping)
+        time.sleep(1)  # it fails to attach, and to start another one
+        os.kill(pid, signal.SIGCONT)
+        other.result(60)
+    assert serving(tmp_path)["pid"] == pid
+    first.close()
 
 
 def test_unusable_directory(tmp_path):

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -45,7 +45,12 @@ def environ(emulator: Emulator, **more: str) -> dict[str, str]:
 
 def open_store(emulator: Emulator, **more: str) -> TablestoreStore:
     """A store with a cache of its own, as another process would have."""
-    return TablestoreStore.open(Settings.load(environ(emulator, **more)))
+    return open_environ(environ(emulator, **more))
+
+
+def open_environ(variables: Mapping[str, str]) -> TablestoreStore:
+    """The same, on whatever `variables` point at."""
+    return TablestoreStore.open(Settings.load(variables))
 
 
 def fresh_scope(user: str = "用户") -> Scope:

@@ -22,6 +22,7 @@ EXIT_IN_USE = 3  # of the emulator: another one serves this directory
 KEY_VARIABLE = "TABLESTORE_EMULATOR_ACCESS_KEY"  # the environment is private to the user; a command line is not
 START_SECONDS = 60.0  # generous: a loaded machine imports slowly
 STOP_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 
 
@@ -86,9 +87,12 @@ class EmbeddedConnector:
         info = self._address()
         return info if info and _answers(info) else None
 
-    def _address(self) -> ConnectionInfo | None:
+    def _address(self, of_pid: int | None = None) -> ConnectionInfo | None:
+        """The address in the directory; `of_pid`: only if that process left it."""
         try:
             found = json.loads(self._ready.read_text())
+            if of_pid not in (None, found["pid"]):
+                return None
             credentials = Credentials(found["access_key_id"], found["access_key_secret"])
             return ConnectionInfo(found["endpoint"], found["instance"], credentials)
         except (FileNotFoundError, ValueError, KeyError):
@@ -100,7 +104,6 @@ class EmbeddedConnector:
             raise StoreError("The embedded store is not part of this installation.", setting="STORE")
         last = self._address()
         port = last.endpoint.rpartition(":")[2] if last else "0"
-        self._ready.unlink(missing_ok=True)
         log = self._dir / "store.log"
         with log.open("wb") as errors:
             child = subprocess.Popen(
@@ -116,7 +119,7 @@ class EmbeddedConnector:
                 env={**os.environ, KEY_VARIABLE: self._key()},
             )
         while child.poll() is None and time.monotonic() < until:
-            info = self._address()
+            info = self._address(of_pid=child.pid)
             if info:
                 self._child = child
                 return info
@@ -159,7 +162,7 @@ def _answers(info: ConnectionInfo) -> bool:
         info.credentials.access_key_secret,
         info.instance,
         retry_policy=NoRetryPolicy(),
-        socket_timeout=2,
+        socket_timeout=ANSWER_SECONDS,
         logger_name=LOGGER,
     )
     try:
