@@ -1,6 +1,7 @@
 """What a confused model or a careless person may send: each gets a sentence, nothing is half stored, life goes on."""
 
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +79,7 @@ def test_lone_surrogates(server: Server, client: MemoryClient) -> None:
 )
 @pytest.mark.parametrize("path", ["/mcp/{}/sse/ann", "/mcp/cline/sse/{}"])
 def test_names_that_cannot_be(server: Server, path: str, name: str) -> None:
-    status, text = get(server, path.format(urllib.request.quote(name, safe="%")))
+    status, text = get(server, path.format(urllib.parse.quote(name, safe="%")))
     assert 400 <= status < 500
     assert text
 

@@ -193,10 +193,12 @@ class FakeOpenAI:
         return protocol.embeddings(vectors.embed(texts, size), body)
 
     def _completion(self, body: Mapping[str, Any]) -> Reply:
+        canned = next((content for when, content in list(self._canned) if when(body)), None)
+        if canned is not None:
+            return protocol.completion(canned, body, in_reasoning=self.model.reasoning_only)
         with self._changed:
-            content = next((content for when, content in self._canned if when(body)), None)
-            if content is None:
-                answer = chat.answer(body)
-                style = self._styles.pop(0) if self._styles else self.model.style
-                content = "OK" if answer is None else style(answer)
-        return protocol.completion(content, body, in_reasoning=self.model.reasoning_only)
+            style = self._styles.pop(0) if self._styles else self.model.style
+        answer = chat.answer(body)
+        content = "OK" if answer is None else style(answer)
+        cut = style is styles.truncated
+        return protocol.completion(content, body, in_reasoning=self.model.reasoning_only, cut=cut)

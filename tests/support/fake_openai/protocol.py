@@ -70,23 +70,24 @@ def embeddings(matrix: NDArray[np.float32], body: Mapping[str, Any]) -> Reply:
     return _json({"object": "list", "data": data, "model": body.get("model"), "usage": usage})
 
 
-def completion(content: str, body: Mapping[str, Any], *, in_reasoning: bool) -> Reply:
-    """A chat answer, streamed if the request asks for it."""
+def completion(content: str, body: Mapping[str, Any], *, in_reasoning: bool = False, cut: bool = False) -> Reply:
+    """A chat answer, streamed if the request asks for it. `cut`: max_tokens ran out."""
     said = {"content": "", "reasoning_content": content} if in_reasoning else {"content": content}
+    finish = "length" if cut else "stop"
     head = {"id": "chatcmpl-fake", "created": _CREATED, "model": body.get("model")}
     if body.get("stream"):
-        return _stream(head, said)
-    choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": "stop"}
+        return _stream(head, said, finish)
+    choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": finish}
     usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
     return _json({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
 
-def _stream(head: Mapping[str, Any], said: Mapping[str, str]) -> Reply:
+def _stream(head: Mapping[str, Any], said: Mapping[str, str], finish: str) -> Reply:
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
     for field, text in said.items():
         deltas += [{field: text[i : i + 16]} for i in range(0, len(text), 16)]
     chunks: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    chunks.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+    chunks.append({"index": 0, "delta": {}, "finish_reason": finish})
     events = [json.dumps({**head, "object": "chat.completion.chunk", "choices": [chunk]}) for chunk in chunks]
     return Reply(200, "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"]).encode(), "text/event-stream")
 
