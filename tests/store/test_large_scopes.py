@@ -32,7 +32,7 @@ def best(found, query, k=K):
 
 
 def exact(emulator, scope, query, k=K):
-    return best(open_store(emulator).scope(scope).snapshot().matrix("fake"), query, k)
+    return best(open_large(emulator, limit=1_000_000).scope(scope).snapshot().matrix("fake"), query, k)
 
 
 def ask(store, query, **options):
@@ -226,3 +226,15 @@ def test_vectors_in_memory_are_bounded(emulator, monkeypatch):
     some = next(iter(base.memories.values()))
     after = store.commit([updating(some, "again"), *adding("more")], base=base)
     assert after.memories[some.id].vector is not None
+
+
+@pytest.mark.slow
+def test_twenty_thousand(emulator, queries, monkeypatch):
+    """At least nine of the ten that exact search finds, asked of the index alone."""
+    scope = fresh_scope()
+    store = fill(emulator, scope, 20_000)
+    let_the_lag_window_pass(monkeypatch)
+    make_index(emulator, store)
+    found = [best(ask(store, query), query) for query in queries]
+    right = [exact(emulator, scope, query) for query in queries]
+    assert all(len(set(f) & set(r)) >= 9 for f, r in zip(found, right, strict=True))
