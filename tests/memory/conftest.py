@@ -16,6 +16,7 @@ from tablestore_openmemory_mcp.store.store import TablestoreStore
 DIMENSION = 256
 
 MakeService = Callable[..., MemoryService]
+OpenStore = Callable[..., TablestoreStore]
 
 
 @pytest.fixture
@@ -40,30 +41,42 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
+@pytest.fixture
+def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
+    """`open_store(prefix, VARIABLE=…)`: one more instance's store on the tables of that prefix."""
+    stores: list[TablestoreStore] = []
+
+    def build(prefix: str, **environ: str) -> TablestoreStore:
+        emulator: Emulator = request.getfixturevalue("emulator")
+        given = {
+            "TABLESTORE_ENDPOINT": emulator.endpoint,
+            "TABLESTORE_INSTANCE_NAME": emulator.instance,
+            "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
+            "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
+            "TABLESTORE_TABLE_NAME": prefix,
+            "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
+            "MEMORY_PIPELINE": "verbatim",
+        }
+        stores.append(TablestoreStore.open(Settings.load({**given, **environ})))
+        return stores[-1]
+
+    yield build
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Of tables that no other test uses."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
 @pytest.fixture(params=["plain", "tablestore"])
-def store(request: pytest.FixtureRequest, plain: PlainStore) -> Iterator[PlainStore | TablestoreStore]:
+def store(
+    request: pytest.FixtureRequest, plain: PlainStore, open_store: OpenStore, prefix: str
+) -> PlainStore | TablestoreStore:
     """Both stores, for tests of what may depend on which it is."""
-    if request.param == "plain":
-        yield plain
-        return
-    emulator: Emulator = request.getfixturevalue("emulator")
-    opened = open_store(emulator, f"t{uuid.uuid4().hex[:12]}")
-    yield opened
-    opened.close()
-
-
-def open_store(emulator: Emulator, prefix: str, **environ: str) -> TablestoreStore:
-    """One more instance's store on the emulator's tables."""
-    given = {
-        "TABLESTORE_ENDPOINT": emulator.endpoint,
-        "TABLESTORE_INSTANCE_NAME": emulator.instance,
-        "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
-        "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
-        "TABLESTORE_TABLE_NAME": prefix,
-        "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
-        "MEMORY_PIPELINE": "verbatim",
-    }
-    return TablestoreStore.open(Settings.load({**given, **environ}))
+    return plain if request.param == "plain" else open_store(prefix)
 
 
 @pytest.fixture

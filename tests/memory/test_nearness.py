@@ -1,13 +1,14 @@
 """What contradicts is seen as near, what has nothing in common is not: on the pairs that we ship, in both languages."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support.fake_openai import vectors
-from support.plain_store import PlainSnapshot
+from support.plain_store import PlainScopeStore, PlainSnapshot
 from tablestore_openmemory_mcp.memory.neighbours import MOST, nearest
 from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex
 from tablestore_openmemory_mcp.scope import Scope
@@ -20,8 +21,14 @@ MODEL, DIMENSION = "fake", 1024
 def shown(old: str, new: str, *, embedded: bool) -> bool:
     vector = vectors.embed([old], DIMENSION)[0] if embedded else None
     memory = Memory("m", old, 0, 0, vector=vector, vector_model=MODEL if embedded else None)
-    snapshot = PlainSnapshot(Scope("u", "c"), memories={"m": memory})
-    return bool(nearest(snapshot, ScopeIndex(), [new], vectors.embed([new], DIMENSION), MODEL, [memory])[0])
+    return bool(near_in([memory], [new])[0])
+
+
+def near_in(memories: list[Memory], facts: list[str]) -> list[list[Memory]]:
+    scope = Scope("u", "c")
+    snapshot = PlainSnapshot(scope, memories={m.id: m for m in memories})
+    embedded = vectors.embed(facts, DIMENSION)
+    return nearest(PlainScopeStore(scope), snapshot, ScopeIndex(), facts, embedded, MODEL, memories, math.inf)
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
@@ -47,11 +54,7 @@ def test_the_nearest_five_are_enough_in_a_scope_of_a_hundred() -> None:
     for language in ("zh", "en"):
         pairs = PAIRS[language]["contradicting"]
         matrix = vectors.embed([p["old"] for p in pairs], DIMENSION)
-        memories = {
-            str(n): Memory(str(n), p["old"], n, n, vector=matrix[n], vector_model=MODEL) for n, p in enumerate(pairs)
-        }
-        snapshot = PlainSnapshot(Scope("u", "c"), memories=memories)
-        facts = [p["new"] for p in pairs]
-        near = nearest(snapshot, ScopeIndex(), facts, vectors.embed(facts, DIMENSION), MODEL, list(memories.values()))
+        memories = [Memory(str(n), p["old"], n, n, {}, matrix[n], MODEL) for n, p in enumerate(pairs)]
+        near = near_in(memories, [p["new"] for p in pairs])
         assert max(map(len, near)) == MOST
         assert np.mean([str(n) in [m.id for m in found] for n, found in enumerate(near)]) >= 0.95

@@ -21,6 +21,8 @@ class PlainSnapshot:
     epoch: int = 0
     memories: Mapping[str, Memory] = field(default_factory=dict)
 
+    with_vectors = True
+
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         embedded = [m for m in self.memories.values() if m.vector is not None and m.vector_model == model]
         if not embedded:
@@ -44,6 +46,11 @@ class PlainScopeStore:
         with self._lock:
             self.snapshots += 1
             return self._now
+
+    def candidates(
+        self, snapshot: PlainSnapshot, queries: NDArray[np.float32], model: str, **_: object
+    ) -> tuple[Sequence[str], NDArray[np.float32]]:
+        return snapshot.matrix(model)
 
     def commit(self, changes: Sequence[Change], *, base: PlainSnapshot, deadline: float | None = None) -> PlainSnapshot:
         with self._lock:

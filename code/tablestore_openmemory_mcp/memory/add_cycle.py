@@ -79,7 +79,7 @@ class AddCycle:
             return AddResult([], NOTHING_WORTH)
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
         most = self._settings.max_memories
-        planner = Planner(extracted.facts, job, index, self._embedder, decider, most, replaces)
+        planner = Planner(extracted.facts, job, store, index, self._embedder, decider, most, replaces)
         job.progress("writing")
         unit, after = write(store, planner.unit, job.deadline)
         self._repeats.note(text, unit.outcomes, after)
@@ -113,10 +113,10 @@ class AddCycle:
     def _word_for_word(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job, why: ModelError) -> AddResult:
         marked = replace(job, metadata={**job.metadata, **MARK})
         try:
-            planner = Planner([text], marked, index, self._embedder, None, self._settings.max_memories)
+            planner = Planner([text], marked, store, index, self._embedder, None, self._settings.max_memories)
         except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
             logger.info("stored without a vector: %s", e)
-            planner = Planner([text], marked, index, None, None, self._settings.max_memories)
+            planner = Planner([text], marked, store, index, None, None, self._settings.max_memories)
         unit, _ = write(store, planner.unit, job.deadline)
         if not unit.changes:
             return AddResult([], ALL_KNOWN)

@@ -119,7 +119,7 @@ class AdditiveMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
         self.config = _CONFIG
         self.ids = mem0_ids(store.scope)
         self.embedding_model = JobEmbedder(embedder, job)
-        self.vector_store = ScopedVectorStore(unit, self.ids, embedder.model)
+        self.vector_store = ScopedVectorStore(store, unit, self.ids, embedder.model)
         self.llm = JobLlm(chat, job)
         self.db = ScopedHistory(store)
         self.custom_instructions = None

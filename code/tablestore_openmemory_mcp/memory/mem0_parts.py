@@ -44,7 +44,8 @@ class UnknownFilter(ValueError):
 class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 has no types
     """Mem0's store protocol over one unit of work. Filters may name the scope itself and nothing else."""
 
-    def __init__(self, unit: Unit, identity: Mapping[str, str], model: str | None) -> None:
+    def __init__(self, store: ScopeStore, unit: Unit, identity: Mapping[str, str], model: str) -> None:
+        self._store = store
         self._unit = unit
         self._identity = dict(identity)
         self._model = model
@@ -71,9 +72,9 @@ class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 h
         self._check(filters)
         snapshot = self._unit.base
         ids = [m.id for m in snapshot.memories.values() if is_living(m, self._unit.now)]
-        if not ids or self._model is None:
-            return []
-        dense = cosines(snapshot, np.asarray(vectors, np.float32)[None, :], self._model, ids)[0]
+        asked = np.asarray(vectors, np.float32)[None, :]
+        found = self._store.candidates(snapshot, asked, self._model, k=top_k)
+        dense = cosines(found, asked, ids)[0]
         order = [i for i in np.argsort(-dense, kind="stable").tolist() if not np.isnan(dense[i])]
         return [self._found(snapshot.memories[ids[i]], float(dense[i])) for i in order[:top_k]]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Busy, LimitExceeded
-from ..store.model import Memory, Snapshot
+from ..store.model import Memory, ScopeStore, Snapshot
 from .asking import Chat, ask
 from .embedder import Embedder
 from .job import Job
@@ -35,6 +35,7 @@ class Planner:
         self,
         facts: Sequence[str],
         job: Job,
+        store: ScopeStore,
         index: ScopeIndex,
         embedder: Embedder | None,
         decider: "Decider | None",
@@ -43,6 +44,7 @@ class Planner:
     ) -> None:
         """Without a `decider` every new fact is added. `replaces`: a memory whose text the facts came from."""
         self._job = job
+        self._store = store
         self._index = index
         self._embedder = embedder
         self._decider = decider
@@ -95,7 +97,7 @@ class Planner:
         model = self._embedder.model if self._embedder else None
         near: Sequence[Sequence[Memory]] = [()] * len(texts)
         if self._decider:
-            near = nearest(base, self._index, texts, vectors, model, living)
+            near = nearest(self._store, base, self._index, texts, vectors, model, living, self._job.deadline)
         return [Fact(text, None if vectors is None else vectors[n], near[n]) for n, text in enumerate(texts)]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:

@@ -76,9 +76,14 @@ class LexicalIndex:
         return total[[self._slots[i] for i in ids]] if len(ids) else np.zeros(0)
 
 
-def order(dense: Scores, lexical: Scores) -> NDArray[np.int64]:
-    """Indices, best first. `dense` may hold NaN (no vector): such a memory competes by its words alone."""
-    combined = _z(dense) + LEXICAL_WEIGHT * _standing_out(lexical) * _z(lexical)
+def order(dense: Scores, lexical: Scores, sample: Scores | None = None) -> NDArray[np.int64]:
+    """Indices, best first. `dense` may hold NaN (no vector): such a memory competes by its words alone.
+
+    `sample`: cosines of memories taken at random, where `dense` does not hold those of the whole scope, whose spread
+    then cannot be told from it.
+    """
+    combined = _z(dense, dense if sample is None else sample)
+    combined += LEXICAL_WEIGHT * _standing_out(lexical) * _z(lexical, lexical)
     return np.argsort(-combined, kind="stable")
 
 
@@ -90,8 +95,8 @@ def _standing_out(lexical: Scores) -> float:
     return float((best - tenth) / best)
 
 
-def _z(scores: Scores) -> Scores:
-    known = scores[~np.isnan(scores)]
+def _z(scores: Scores, among: Scores) -> Scores:
+    known = among[~np.isnan(among)]
     if not len(known):
         return np.zeros(len(scores))
     spread = float(known.std()) or 1.0

@@ -19,6 +19,8 @@ from .unit import Unit, is_living, now_ms
 
 logger = logging.getLogger(__name__)
 
+_BY_VECTOR, _BY_WORDS = 200, 200  # candidates of a large scope
+_SAMPLE = 100  # its memories whose cosines tell how the others' spread
 REEMBEDDED_PER_CALL = 50  # memories without a vector of the present model that one search brings up to date
 
 
@@ -27,6 +29,7 @@ class Recall:
 
     def __init__(self, embedder: Embedder | None, pool: Executor, min_score: float) -> None:
         self._embedder = embedder
+        self._model = embedder.model if embedder else ""
         self._pool = pool
         self._min_score = min_score
 
@@ -41,28 +44,37 @@ class Recall:
         finally:
             snapshot = reading.result()
         snapshot = reembedded(store, snapshot, self._embedder, deadline)
-        return self._by_both(snapshot, index, query, vector, limit)
+        return self._by_both(store, snapshot, index, query, vector, limit, deadline)
 
     def _by_both(
-        self, snapshot: Snapshot, index: ScopeIndex, query: str, vector: NDArray[np.float32], limit: int
+        self,
+        store: ScopeStore,
+        snapshot: Snapshot,
+        index: ScopeIndex,
+        query: str,
+        vector: NDArray[np.float32],
+        limit: int,
+        deadline: float,
     ) -> list[Hit]:
-        assert self._embedder is not None  # noqa: S101 - for the type checker
         memories = _living(snapshot)
         ids = [m.id for m in memories]
-        dense = cosines(snapshot, vector[None, :], self._embedder.model, ids)[0]
         lexical = index.bm25(snapshot, query, ids)
+        sample = range(0, len(ids), 1 if snapshot.with_vectors else max(1, len(ids) // _SAMPLE))
+        by_words = [i for i in np.argsort(-lexical, kind="stable")[:_BY_WORDS].tolist() if lexical[i] > 0]
+        also = {ids[i] for i in (*sample, *by_words)}
+        found = store.candidates(snapshot, vector[None, :], self._model, k=_BY_VECTOR, also=also, deadline=deadline)
+        dense = cosines(found, vector[None, :], ids)[0]
+        # In a large scope, what neither the index nor the words proposed has no cosine, and is left out.
+        unembedded = np.array([m.vector_model != self._model for m in memories], bool)
+        eligible = ~np.isnan(dense) | (unembedded & (lexical > 0))
         hits = []
-        for i in order(dense, lexical).tolist():
-            if np.isnan(dense[i]):
-                if lexical[i] > 0:
-                    hits.append(Hit(memories[i]))
-                continue
-            score = float(np.clip((1 + dense[i]) / 2, 0, 1))
-            if score >= self._min_score:
+        for i in order(dense, lexical, dense[list(sample)]).tolist():
+            score = None if np.isnan(dense[i]) else float(np.clip((1 + dense[i]) / 2, 0, 1))
+            if eligible[i] and (score is None or score >= self._min_score):
                 hits.append(Hit(memories[i], score))
             if len(hits) == limit:
                 break
-        return hits[:limit]
+        return hits
 
 
 def reembedded(store: ScopeStore, snapshot: Snapshot, embedder: Embedder, deadline: float) -> Snapshot:

@@ -12,6 +12,8 @@ from ..store.model import Memory, Snapshot
 from .ranking import LexicalIndex, Scores
 from .text import likeness_key
 
+Matrix = tuple[Sequence[str], NDArray[np.float32]]  # ids and their L2-normalised vectors: ScopeStore.candidates
+
 
 class ScopeIndex:
     """Thread-safe. Every question names the snapshot that it is about."""
@@ -70,12 +72,12 @@ class ScopeIndexes:
             self._indexes.pop(scope, None)
 
 
-def cosines(snapshot: Snapshot, vectors: NDArray[np.float32], model: str, ids: Sequence[str]) -> NDArray[np.float64]:
-    """The cosine of each of `vectors` (k x d, normalised) with each of `ids`: k x n; NaN without a vector."""
-    found, matrix = snapshot.matrix(model)
+def cosines(found: Matrix, vectors: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float64]:
+    """The cosine of each of `vectors` (k x d, normalised) with each of `ids`: k x n; NaN where `found` lacks it."""
+    held, matrix = found
     result = np.full((len(vectors), len(ids)), np.nan)
-    if len(found):
-        place = {memory_id: n for n, memory_id in enumerate(found)}
+    if len(held):
+        place = {memory_id: n for n, memory_id in enumerate(held)}
         columns = np.array([place.get(i, -1) for i in ids], np.int64)
         known = columns >= 0
         result[:, known] = (vectors @ matrix.T)[:, columns[known]]

@@ -174,7 +174,7 @@ class MemoryService:
 
     def _add_verbatim(self, store: ScopeStore, text: str, job: Job) -> AddResult:
         index = self._indexes.of(store.scope)
-        planner = Planner([text], job, index, self._embedder, None, self._settings.max_memories)
+        planner = Planner([text], job, store, index, self._embedder, None, self._settings.max_memories)
         job.progress("writing")
         unit, _ = write(store, planner.unit, job.deadline)
         if unit.changes:
