@@ -131,3 +131,82 @@ async def test_a_dead_instance_is_noticed_and_nobody_hangs(tmp_path: Path) -> No
                 base(other) + "/mcp/cline/http/alice", json=call(3, "list_memories"), headers=listing
             )
             assert text_of(listed.json()) == "[]"  # what was told to be gone did not run
+
+
+class Persistent:
+    """A client of the Python kind: when its stream or a call fails, it opens a new session and goes on."""
+
+    def __init__(self, http: httpx.AsyncClient, user: str) -> None:
+        self._http = http
+        self._user = user
+        self._headers = bearer(user)
+        self.acknowledged: list[str] = []
+        self.tried: list[str] = []
+        self.longest = 0.0  # seconds one attempt took, answered or not
+
+    async def run(self, ends: anyio.Event) -> None:
+        while not ends.is_set():
+            try:
+                async with RawSse.open(self._http, f"/mcp/cline/sse/{self._user}", self._headers) as stream:
+                    while not ends.is_set():
+                        await self._add(stream)
+            except (httpx.HTTPError, AssertionError, TimeoutError):
+                await anyio.sleep(0.2)
+
+    async def _add(self, stream: RawSse) -> None:
+        text = f"fact {len(self.tried)} of {self._user}"
+        self.tried.append(text)
+        began = time.monotonic()
+        try:
+            with anyio.fail_after(60):
+                response = await stream.post(call(1, "add_memories", text=text), self._headers)
+                assert response.status_code == 202
+                assert text in text_of(await stream.message())
+            self.acknowledged.append(text)
+        finally:
+            self.longest = max(self.longest, time.monotonic() - began)
+
+
+@pytest.mark.slow
+async def test_instances_die_and_come_back(tmp_path: Path) -> None:
+    """One instance after the other is killed and replaced. Nothing acknowledged is lost, nothing runs twice, nobody
+    hangs."""
+    with ExitStack() as stack:
+        emulator = stack.enter_context(Emulator())
+        servers: list[Server] = []
+
+        def begin() -> Server:
+            home = tmp_path / str(time.monotonic_ns())
+            home.mkdir()
+            return stack.enter_context(Server(home, **cloud(emulator)))
+
+        servers = [begin() for _ in range(3)]
+        ports = [server.port for server in servers]
+        balancer = stack.enter_context(Balancer(lambda: ports))
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=balancer.url, timeout=60, limits=limits) as http:
+            clients = [Persistent(http, f"user-{n}") for n in range(9)]
+            ends = anyio.Event()
+            async with anyio.create_task_group() as tasks:
+                for client in clients:
+                    tasks.start_soon(client.run, ends)
+                for victim in (0, 1, 2):
+                    await anyio.sleep(20)
+                    await anyio.to_thread.run_sync(servers[victim].kill)
+                    servers[victim] = begin()
+                    ports[victim] = await anyio.to_thread.run_sync(lambda server=servers[victim]: server.port)
+                await anyio.sleep(10)
+                ends.set()
+            for client in clients:
+                user, headers = client._user, client._headers
+                listing = headers | {"Accept": "application/json, text/event-stream"}
+                listed = await http.post(f"/mcp/cline/http/{user}", json=call(1, "list_memories"), headers=listing)
+                text = text_of(listed.json())
+                assert client.acknowledged
+                for fact in client.tried:
+                    times = text.count(f'"memory":"{fact}"')
+                    assert times == 1 if fact in client.acknowledged else times <= 1
+            acknowledged, tried = (sum(len(getattr(c, n)) for c in clients) for n in ("acknowledged", "tried"))
+            longest = max(client.longest for client in clients)
+            print(f"{acknowledged} of {tried} adds acknowledged, the longest attempt took {longest:.1f} s")
+            assert longest < 30

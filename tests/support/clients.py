@@ -16,6 +16,7 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
+from . import discretion
 from .processes import clean_environ
 
 TIMEOUT = 90.0  # seconds of one call: above the server's own deadlines, so that its answer is what is tested
@@ -75,6 +76,9 @@ class MemoryClient:
         return json.loads(answer.text)
 
     async def _call(self, tool: str, arguments: Mapping[str, Any]) -> Answer:
+        for said in arguments.values():
+            if isinstance(said, str):
+                discretion.said(said)
         result = await self._session.call_tool(tool, dict(arguments), read_timeout_seconds=TIMEOUT)
         text = "".join(getattr(block, "text", "") for block in result.content)
         return Answer(text, bool(result.is_error))

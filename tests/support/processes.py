@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from tablestore_emulator.testing import Emulator
 
+from . import discretion
+
 COMMAND = (sys.executable, "-m", "tablestore_openmemory_mcp")
 START = 60.0  # seconds; the machine may be busy with other tests
 _LISTENING = re.compile(r"^listening\s+http://.*:(\d+)\s*$", re.MULTILINE)
@@ -92,12 +94,14 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.process.poll() is None:
             try:
                 self.stop()
             except subprocess.TimeoutExpired:
                 self.kill()
+        if kind is None:
+            discretion.check(self.log)
 
 
 def run_to_end(home: Path, *arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
