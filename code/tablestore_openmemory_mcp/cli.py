@@ -77,7 +77,7 @@ def _serve(settings: Settings, transport: str) -> None:
 
 
 def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) -> None:
-    from .server.serve import listen
+    from .server.listening import listen
 
     try:
         sock = listen(settings.server_host, settings.server_port)

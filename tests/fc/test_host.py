@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,3 +190,13 @@ def test_a_function_without_a_store_says_so(tmp_path: Path) -> None:
     done = subprocess.run([BOOTSTRAP], env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "TABLESTORE_INSTANCE_NAME" in done.stderr
+
+
+def test_port_is_open_before_anything_heavy_is_imported() -> None:
+    heavy = ("mcp", "starlette", "uvicorn", "numpy", "tablestore", "openai", "mem0")
+    script = (
+        "import sys, tablestore_openmemory_mcp.cli, tablestore_openmemory_mcp.server.listening;"
+        f"sys.exit(' '.join(m for m in {heavy} if m in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.strip() == ""

@@ -17,7 +17,7 @@ from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import Row, Tokens
 from tablestore_openmemory_mcp.server.inbox import Rows
-from tablestore_openmemory_mcp.server.serve import listen
+from tablestore_openmemory_mcp.server.listening import listen
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.model import Memory
 

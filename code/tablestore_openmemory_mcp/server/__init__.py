@@ -7,5 +7,5 @@ stdio.py      the same tools over stdin and stdout
 calls.py      the MCP server object; tools.py says which tools there are, results.py what they answer
 workers.py    bounded threads for blocking work
 auth/         who may come in, and as whom
-serve.py      the process: listen, serve, drain
+listening.py  the socket, before anything else is imported; serve.py the process: serve, drain
 """
