@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from tablestore.protobuf import search_pb2 as search_pb
 from tablestore.protobuf import table_store_pb2 as pb
 
 from .batches import Batches
 from .engine import Engine
 from .errors import OtsError, invalid
+from .protobufs import parse
 from .reads import Reads
 from .search.rowstore import search_service
 from .tables import Tables
@@ -62,11 +62,7 @@ class Api:
         if found is None:
             raise OtsError("OTSUnsupportOperation", f"Unsupported operation: '{name}'.")
         kind, handler = found
-        request = kind()
-        try:
-            request.ParseFromString(body)
-        except DecodeError:
-            raise invalid("Failed to parse the request: invalid protocol buffer.") from None
+        request = parse(kind, body)
         if getattr(request, "transaction_id", ""):  # StartLocalTransaction is not offered, so nobody can hold one
             raise invalid("TransactionID is invalid.")
         answer = handler(request)

@@ -8,6 +8,7 @@ from tablestore.protobuf import table_store_filter_pb2 as pb
 
 from .errors import invalid
 from .plainbuffer import DOUBLE, INTEGER, STRING, Cell, Value, check_variant, from_variant
+from .protobufs import parse
 
 MAX_CONDITIONS = 10
 _CASTS: dict[int, tuple[int, Callable[[str], Value]]] = {
@@ -31,31 +32,22 @@ def parse_filter(data: bytes) -> Filter | None:
     """The filter in a request's bytes; None for no bytes. Raises OTSParameterInvalid."""
     if not data:
         return None
-    message = _parse(pb.Filter, data)
+    message = parse(pb.Filter, data)
     found = _build(message)
     if _count(found) > MAX_CONDITIONS:
         raise invalid(f"The number of filters exceeds the limit, limit count: {MAX_CONDITIONS}.")
     return found
 
 
-def _parse(kind: Any, data: bytes) -> Any:
-    message = kind()
-    try:
-        message.ParseFromString(data)
-    except Exception:  # protobuf's DecodeError has a different home in every implementation
-        raise invalid("Invalid filter.") from None
-    return message
-
-
 def _build(message: Any) -> Filter:
     match message.type:
         case pb.FT_SINGLE_COLUMN_VALUE:
-            return SingleColumn(_parse(pb.SingleColumnValueFilter, message.filter))
+            return SingleColumn(parse(pb.SingleColumnValueFilter, message.filter))
         case pb.FT_COMPOSITE_COLUMN_VALUE:
-            inner = _parse(pb.CompositeColumnValueFilter, message.filter)
+            inner = parse(pb.CompositeColumnValueFilter, message.filter)
             return Composite(inner.combinator, [_build(sub) for sub in inner.sub_filters])
         case pb.FT_COLUMN_PAGINATION:
-            page = _parse(pb.ColumnPaginationFilter, message.filter)
+            page = parse(pb.ColumnPaginationFilter, message.filter)
             if page.offset < 0 or page.limit < 0:
                 raise invalid("The offset and limit of a column pagination filter must not be negative.")
             return ColumnPagination(page.offset, page.limit)

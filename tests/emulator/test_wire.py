@@ -1,7 +1,5 @@
 """What goes over the wire: signatures both ways, golden bytes, HTTP as clients really speak it."""
 
-import base64
-import hashlib
 import http.client
 import resource
 import socket
@@ -16,23 +14,8 @@ from tablestore.credentials import Credentials, CredentialsProvider
 from tablestore.protobuf import table_store_pb2 as pb
 
 from support.emulator import Emulator, connect
+from support.ots_wire import error_of, signed
 from support.tables import create_table, get, put, refused
-
-
-def signed(emulator: Emulator, api: str, body: bytes, secret: str | None = None, **changes: str) -> dict[str, str]:
-    """Headers of a V2 request; `changes` are made before signing (x_ots_date=...), "" removes one."""
-    headers = {
-        "x-ots-date": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()),
-        "x-ots-apiversion": "2015-12-31",
-        "x-ots-accesskeyid": emulator.key_id,
-        "x-ots-instancename": emulator.instance,
-        "x-ots-contentmd5": base64.b64encode(hashlib.md5(body).digest()).decode(),
-    }
-    headers.update({name.replace("_", "-"): value for name, value in changes.items()})
-    headers = {name: value for name, value in headers.items() if value}
-    credentials = Credentials(emulator.key_id, secret or emulator.secret, None)
-    SignV2("utf8").make_request_signature_and_add_headers(f"/{api}", headers, RequestContext(credentials))
-    return headers
 
 
 def send(
@@ -45,12 +28,6 @@ def send(
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
     finally:
         connection.close()
-
-
-def error_of(body: bytes) -> tuple[str, str]:
-    error = pb.Error()
-    error.ParseFromString(body)
-    return error.code, error.message
 
 
 # From a public capture of the real service's traffic (2020-09): status, body, x-ots-contentmd5.
