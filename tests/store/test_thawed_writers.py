@@ -16,7 +16,7 @@ from support.store import (
     texts,
     updating,
 )
-from tablestore_openmemory_mcp.store import commit
+from tablestore_openmemory_mcp.store import commit, sweep
 from tablestore_openmemory_mcp.store.model import Conflict
 
 
@@ -116,6 +116,26 @@ def test_roll_forward_of_another_writer_after_everything_was_deleted(emulator):
     assert conflict.value.changed is None
     assert conflict.value.latest.memories == {}
     remember(other, "new")
+    Rows(emulator, scope).audit()
+
+
+def test_old_redo_record_is_not_applied_late(emulator, monkeypatch):
+    """A process slept for days between its snapshot, which shows an unfinished commit, and its own commit."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    (old,) = remember(other, "v1")
+    work = [{"do": "update", "id": old.id, "text": "v2"}]
+    with Writer(emulator, scope, work, at=[("committed", 1, signal.SIGKILL)]) as dead:
+        assert dead.result()[2] == -9
+    sleeper = open_store(emulator).scope(scope)
+    base = sleeper.snapshot()
+    forget(other, old)
+    monkeypatch.setattr(sweep, "TOMBSTONE_SECONDS", 0.0)
+    remember(other, "next")  # and its tombstone is gone
+    assert old.id not in Rows(emulator, scope).memories()
+    with pytest.raises(Conflict):
+        sleeper.commit(adding("mine"), base=base)
+    assert texts(open_store(emulator).scope(scope)) == ["next"]
     Rows(emulator, scope).audit()
 
 

@@ -20,6 +20,7 @@ from .snapshot import ScopeSnapshot, VectorRule
 from .sweep import Step, Sweeper
 
 _LATE_SECONDS = 5.0  # after that long somebody else may have finished this commit, and gone on
+_DOUBT_SECONDS = 0.1  # between attempts at a commit that is not answered and did not arrive
 _FINISH_SECONDS = 5.0  # granted to the rows of a commit that is decided, whatever the caller's deadline
 _SWEEP_SECONDS = 40.0  # a delete-all tidies that long (clients wait 60); what is left then is the next writer's
 _log = logging.getLogger(__name__)
@@ -57,22 +58,31 @@ class Committer:
         """See ScopeStore.commit."""
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
         count = self._count_after(changes, base)
-        if base.standing.redo:
-            self._apply(base.standing.redo, deadline)
-            self._step("rolled forward")
+        rolled_forward = self._rolled_forward(base, deadline)
         redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
         began = time.time()
         self._step("committing")
         if not self._decided(lambda: self._heads.commit(redo, count, deadline=deadline), redo.rev, redo.tx, deadline):
             latest = self._loader.newest(deadline)
-            if base.standing.redo:
-                self._sweeper.take_back(base.standing.redo, latest.epoch, deadline)
+            if rolled_forward:
+                self._sweeper.take_back(rolled_forward, latest.epoch, deadline)
             raise Conflict(latest, latest.changed_since(base))
         self._step("committed")
         head = Head(redo.rev, redo.epoch, count, redo.tx, redo.at, base.standing.sweep, redo)
         snapshot = base.after(committed_rows(redo, base.rows), head)
         self._cache.put(snapshot)
         return self._finish(snapshot, redo, began, max(deadline, time.monotonic() + _FINISH_SECONDS))
+
+    def _rolled_forward(self, base: ScopeSnapshot, deadline: float) -> Redo | None:
+        """The commit before, if its rows had to be written by us: its writer died, or is slow."""
+        if base.standing.redo is None:
+            return None
+        head = self._heads.read(deadline=deadline)  # `base` may be old; its redo record must not be applied late
+        if head.redo is None or head.seq != base.seq:
+            return None
+        self._apply(head.redo, deadline)
+        self._step("rolled forward")
+        return head.redo
 
     def delete_all(self, deadline: float | None) -> int:
         """See ScopeStore.delete_all."""
@@ -111,6 +121,7 @@ class Committer:
                 return slot.tx == tx
             if time.monotonic() >= deadline:
                 raise doubt
+            time.sleep(_DOUBT_SECONDS)
 
     def _finish(self, snapshot: ScopeSnapshot, redo: Redo, began: float, deadline: float) -> ScopeSnapshot:
         """Write the rows. The commit stands whether this works or not: the redo record is durable."""

@@ -49,7 +49,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 LOGGER = "tablestore_openmemory_mcp.store.sdk"
 logging.getLogger(LOGGER).setLevel(logging.CRITICAL)
 
-
 _NAMES = {Put: "put_row", Update: "update_row", Delete: "delete_row"}
 _ITEMS = {Put: sdk.PutRowItem, Update: sdk.UpdateRowItem, Delete: sdk.DeleteRowItem}
 
@@ -119,20 +118,10 @@ class Gateway:
     def pages(self, range_: Range, *, deadline: float | None = None) -> Iterator[list[StoredRow]]:
         """The rows between two keys, as the service cuts them (5,000 rows or 4 MB)."""
         start: Key | None = range_.start
-        left = range_.limit
-        direction, end, columns = (
-            "BACKWARD" if range_.backward else "FORWARD",
-            list(range_.end),
-            _listed(range_.columns),
-        )
         while start:
-            asked = (range_.table, direction, list(start), end, columns, left, None, 1)
+            asked = (range_.table, "FORWARD", list(start), list(range_.end), _listed(range_.columns), None, None, 1)
             _, start, rows, _ = self._call("get_range", asked, deadline)
-            page = [StoredRow(tuple(row.primary_key), cells(row)) for row in rows]
-            if left is not None:
-                left -= len(page)
-                start = start if left > 0 else None
-            yield page
+            yield [StoredRow(tuple(row.primary_key), cells(row)) for row in rows]
 
     def create_table(self, meta: Any, *, deadline: float | None = None) -> None:
         """Raises AlreadyExists."""

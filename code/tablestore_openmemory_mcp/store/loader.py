@@ -85,8 +85,8 @@ class Loader:
             read = {row.id: row for row in self._read(keys, base.with_vectors, deadline)}
             if len(read) < len(keys):
                 return None  # swept or purged meanwhile
-            read.update((row.id, row) for row in committed_rows(head.redo, read))
             if all(row.rev <= head.seq and row.epoch == head.epoch for row in read.values()):
+                read.update((row.id, row) for row in committed_rows(head.redo, read))
                 return base.after(read.values(), head)
             head = self._heads.read(base.seq, deadline=deadline)
         return None

@@ -25,7 +25,7 @@ class Guard:
 
     row: Literal["any", "present", "absent"] = "any"
     column: str | None = None
-    operator: Literal["=", "<", ">="] = "="
+    operator: Literal["=", "<"] = "="
     value: Any = None
     if_missing: bool = False
 
@@ -83,8 +83,6 @@ class Range:
     start: Key
     end: Key
     columns: Sequence[str] | None = None
-    backward: bool = False
-    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,6 @@ _EXISTENCE = {"any": "IGNORE", "present": "EXPECT_EXIST", "absent": "EXPECT_NOT_
 _COMPARATOR = {
     "=": sdk.ComparatorType.EQUAL,
     "<": sdk.ComparatorType.LESS_THAN,
-    ">=": sdk.ComparatorType.GREATER_EQUAL,
 }
 
 
