@@ -17,8 +17,8 @@ OpenStore = Callable[..., TablestoreStore]
 WHO = "我/妹妹/同事小王/邻居/老师/my brother/the team/our landlord/医生/客户"
 DOES = "喜欢/讨厌/上周买了/打算学/likes/stopped using/下个月要参加/推荐了/moved to/worries about"
 WHAT = (
-    "川菜/围棋/马拉松/科幻电影/PostgreSQL/驼峰命名/浅色主题/Berlin/滑雪/花生酱/weekly reports/二手相机/Rust/猫/雨天/tea/night trains"
-    "/钢琴课/古典音乐/单元测试/租房合同/cold brew/露营/微服务/牙医预约/the new office/房贷/羽毛球/板凳/scuba diving"
+    "川菜/围棋/马拉松/科幻电影/PostgreSQL/驼峰命名/浅色主题/Berlin/滑雪/花生酱/weekly reports/二手相机/Rust/猫/雨天/tea"
+    "/night trains/钢琴课/古典音乐/单元测试/租房合同/cold brew/露营/微服务/牙医预约/the new office/房贷/羽毛球/板凳/scuba diving"
 )
 
 

@@ -6,6 +6,7 @@ words occur everywhere says little by them.
 """
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -34,15 +35,15 @@ class LexicalIndex:
     def _clear(self) -> None:
         self._slots: dict[str, int] = {}
         self._indexed: list[Memory] = []
-        self._lengths: list[int] = []
-        self._alive: list[bool] = []
-        self._postings: dict[str, list[tuple[int, int]]] = {}  # term: (slot, how often)
+        self._lengths = array("d")
+        self._alive = array("b")
+        self._postings: dict[str, tuple[array[int], array[int]]] = {}  # term: slots, how often in each
 
     def follow(self, memories: Mapping[str, Memory]) -> None:
         """Make the index that of `memories`."""
         gone = [i for i, slot in self._slots.items() if memories.get(i) is not self._indexed[slot]]
         for memory_id in gone:
-            self._alive[self._slots.pop(memory_id)] = False
+            self._alive[self._slots.pop(memory_id)] = 0
         if len(self._indexed) > 64 and len(self._slots) < _MOSTLY_DEAD * len(self._indexed):
             self._clear()
         for memory_id, memory in memories.items():
@@ -54,26 +55,29 @@ class LexicalIndex:
         terms = Counter(tokens(memory.text))
         self._slots[memory.id] = slot
         self._indexed.append(memory)
-        self._lengths.append(sum(terms.values()))
-        self._alive.append(True)
+        self._lengths.append(terms.total())
+        self._alive.append(1)
         for term, n in terms.items():
-            self._postings.setdefault(term, []).append((slot, n))
+            slots, often = self._postings.setdefault(term, (array("i"), array("i")))
+            slots.append(slot)
+            often.append(n)
 
     def scores(self, query: str, ids: Sequence[str]) -> Scores:
         """BM25 of `query` for each of `ids`; 0 where no term matches."""
+        if not ids:
+            return np.zeros(0)
         total = np.zeros(len(self._indexed))
-        alive = np.array(self._alive, bool)
-        lengths = np.array(self._lengths, np.float64)
+        alive = np.frombuffer(self._alive, np.int8).astype(bool)  # views of the arrays would keep them from growing
+        lengths = np.array(self._lengths)
         living = int(alive.sum())
-        norm = _K1 * (1 - _B + _B * lengths / max(1.0, lengths[alive].mean() if living else 1.0))
+        norm = _K1 * (1 - _B + _B * lengths / max(1.0, lengths[alive].mean()))
         for term in set(tokens(query)):
             if term in self._postings:
-                posting = np.array(self._postings[term], np.int64)
-                slots, often = posting[:, 0], posting[:, 1].astype(np.float64)
+                slots, often = (np.array(part) for part in self._postings[term])
                 having = int(alive[slots].sum())
                 idf = math.log(1 + (living - having + 0.5) / (having + 0.5))
                 total[slots] += idf * often * (_K1 + 1) / (often + norm[slots])
-        return total[[self._slots[i] for i in ids]] if len(ids) else np.zeros(0)
+        return total[[self._slots[i] for i in ids]]
 
 
 def order(dense: Scores, lexical: Scores, sample: Scores | None = None) -> NDArray[np.int64]:
