@@ -13,7 +13,7 @@ def parse(kind: Any, data: bytes) -> Any:
     try:
         message.ParseFromString(data)
     except DecodeError:
-        raise invalid(f"Failed to parse {kind.DESCRIPTOR.name}: invalid protocol buffer.") from None
+        raise invalid(f"The {kind.DESCRIPTOR.name} cannot be decoded: invalid protocol buffer.") from None
     _check_text(message)
     return message
 

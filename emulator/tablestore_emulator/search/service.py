@@ -9,13 +9,14 @@ from tablestore.protobuf import search_pb2 as pb
 from ..errors import OtsError, invalid
 from ..faults import Faults
 from ..plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
+from ..protobufs import parse
 from . import definition, limits
 from .index import Hit, SearchIndex
 from .ports import Definitions, RowStore
 from .query import Request
 from .replicas import Clock, Replicas
 from .values import Key, Row
-from .wire import index_spec, parse
+from .wire import index_spec
 from .wire import request as search_request
 
 _PENDING, _RUNNING = 1, 3  # IndexStatusEnum, which the Python SDK's protocol file lacks

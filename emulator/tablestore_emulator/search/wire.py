@@ -3,25 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from tablestore.protobuf import search_pb2 as pb
 
 from ..errors import invalid, unsupported
 from ..plainbuffer import Value, check_variant, from_variant
+from ..protobufs import parse
 from . import query as q
 from .limits import DEPTH, SUB_QUERIES, TERMS, TOP_K
 from .schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric
 
 _MODES = {pb.SORT_MODE_MIN: "min", pb.SORT_MODE_MAX: "max", pb.SORT_MODE_AVG: "avg"}
-
-
-def parse(kind: type[Message], data: bytes) -> Any:
-    """A message inside a message."""
-    try:
-        return kind.FromString(data)
-    except DecodeError:
-        raise invalid(f"the {kind.DESCRIPTOR.name} cannot be decoded") from None
 
 
 def whole(message: Any) -> Any:
