@@ -17,7 +17,10 @@ from .scope import InvalidName, valid_name
 
 APP_NAME = "tablestore-openmemory-mcp"
 
-TOOL_NAMES = frozenset({"add_memories", "search_memories", "list_memories", "delete_all_memories"})
+TOOL_NAMES = frozenset(
+    {"add_memories", "search_memories", "list_memories", "delete_all_memories"}
+    | {"get_memory", "update_memory", "delete_memories", "memory_history"}  # with EXTRA_TOOLS
+)
 
 ADD_DESCRIPTION = (
     "Remember something about the user for later conversations. Call it whenever the user states a fact, a preference, "
@@ -124,6 +127,7 @@ class Settings(BaseModel):
     tool_search_memories_description: str = SEARCH_DESCRIPTION
     tool_list_memories_description: str = LIST_DESCRIPTION
     tool_delete_all_memories_description: str = DELETE_ALL_DESCRIPTION
+    extra_tools: bool = False  # get_memory, update_memory, delete_memories, memory_history
     tool_user_id_argument: bool = False  # the reference's: tools may name another user, if the token allows
     tool_black_list: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()
     mcp_stdio_user_id: Name = "stdio_default_user"
@@ -138,9 +142,8 @@ class Settings(BaseModel):
         description="an address without a path, such as https://memory.example.com",
     )
     mcp_auth_secret: SecretStr | None = None  # several, separated by commas: the first signs, all verify
-    mcp_auth_issuer: str | None = Field(
-        None, pattern=_URL, description=_URL_HINT
-    )  # of MCP_AUTH=jwt, as are these three
+    # These four for MCP_AUTH=jwt alone.
+    mcp_auth_issuer: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     mcp_auth_audience: str | None = None
     mcp_auth_jwks_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     mcp_auth_user_claim: str = "sub"
@@ -234,7 +237,9 @@ class Settings(BaseModel):
                 f"{name} is not set: MCP_AUTH=jwt needs it." for name in needed if not getattr(self, name.lower())
             ]
         if self.memory_pipeline in ("reconcile", "additive") and not self.openai_api_key:
-            wrong.append(f"MEMORY_PIPELINE={self.memory_pipeline} needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL.")
+            wrong.append(
+                f"MEMORY_PIPELINE={self.memory_pipeline} needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL."
+            )
         return wrong
 
     @property

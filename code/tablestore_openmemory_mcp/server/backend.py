@@ -4,7 +4,7 @@ from typing import Protocol
 
 from .auth.tokens import Tokens
 from .inbox import Rows
-from .tools import Memory
+from .toolspec import Memory
 
 
 class Backend(Protocol):

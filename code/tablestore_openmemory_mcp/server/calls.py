@@ -30,7 +30,8 @@ from .caller import Caller
 from .logs import REQUEST_ID, CallLog
 from .progress import relayed
 from .rates import Rates
-from .tools import INSTRUCTIONS, Memory, Request, ToolSpec, offered
+from .tools import INSTRUCTIONS, offered
+from .toolspec import Memory, Request, ToolSpec
 from .workers import Workers
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ Compact and unstructured on purpose: Cline sends a structured copy to the model 
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from ..errors import LimitExceeded
 from ..scope import Scope
 
 if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not wait for
-    from ..memory.model import AddResult, Hit, Page
-    from ..store.model import Memory
+    from ..memory.model import AddResult, Hit, Outcome, Page
+    from ..store.model import HistoryEntry, Memory
 
 SOURCE_APP = "openmemory"
 PAGE = 200  # memories asked for at once
@@ -27,16 +27,41 @@ def compact(value: Any) -> str:
 
 def added(result: "AddResult") -> str:
     """`{"results": [{"id", "memory", "event", "previous_memory"?}], "message"?}`."""
-    answer: dict[str, Any] = {
-        "results": [
-            {"id": o.id, "memory": o.memory, "event": o.event}
-            | ({"previous_memory": o.previous_memory} if o.previous_memory is not None else {})
-            for o in result.results
-        ]
-    }
+    answer: dict[str, Any] = {"results": [_outcome(outcome) for outcome in result.results]}
     if result.message:
         answer["message"] = result.message
     return compact(answer)
+
+
+def outcomes(done: "Iterable[Outcome]") -> str:
+    """The same, of what was asked for by id."""
+    return compact({"results": [_outcome(outcome) for outcome in done]})
+
+
+def one(memory: "Memory", scope: Scope) -> str:
+    """One memory, as in a list."""
+    return compact(_memory(memory, scope))
+
+
+def lineage(entries: "Sequence[HistoryEntry]", *, max_bytes: int) -> str:
+    """A list of `{"event", "old_memory", "new_memory", "at", "reason", "mcp_client"}`, oldest first; the latest ones if
+    not all fit into `max_bytes`."""
+    items: list[dict[str, Any]] = []
+    room = max_bytes - 2
+    for entry in reversed(entries):
+        item = {
+            "event": entry.event,
+            "old_memory": entry.old_text,
+            "new_memory": entry.new_text,
+            "at": _iso(entry.at),
+            "reason": entry.reason,
+            "mcp_client": entry.actor,
+        }
+        room -= _size(item)
+        if room < 0:
+            break
+        items.append(item)
+    return compact(items[::-1])
 
 
 def found(hits: Iterable["Hit"], scope: Scope, *, max_bytes: int) -> str:
@@ -86,6 +111,13 @@ def listed(fetch: "Callable[[str | None, int], Page]", cursor: str | None, scope
 def deleted(count: int) -> str:
     """`{"message", "deleted"}`."""
     return compact({"message": f"Deleted {count} memor{'y' if count == 1 else 'ies'}.", "deleted": count})
+
+
+def _outcome(outcome: "Outcome") -> dict[str, Any]:
+    item = {"id": outcome.id, "memory": outcome.memory, "event": outcome.event}
+    if outcome.previous_memory is not None:
+        item["previous_memory"] = outcome.previous_memory
+    return item
 
 
 def _memory(memory: "Memory", scope: Scope) -> dict[str, Any]:

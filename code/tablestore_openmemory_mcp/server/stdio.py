@@ -18,7 +18,7 @@ from .caller import STDIO, Caller
 from .calls import Calls
 from .logs import CallLog
 from .messages import parse
-from .tools import Memory
+from .toolspec import Memory
 
 
 def serve(settings: Settings, memory: Callable[[], Memory]) -> None:

@@ -1,0 +1,85 @@
+"""Tools beyond the reference's, for clients that manage memories one by one. Off unless EXTRA_TOOLS is set."""
+
+from datetime import UTC, datetime
+
+from mcp_types import ToolAnnotations
+
+from ..errors import InvalidInput
+from . import results
+from .toolspec import Argument, Memory, Request, ToolSpec
+
+ID = Argument("memory_id", "The memory's id, from search_memories or list_memories.")
+
+
+def _get(memory: Memory, call: Request) -> str:
+    found = memory.get(call.scope, call.arguments["memory_id"])
+    if found is None:
+        raise InvalidInput("There is no memory with this id.")
+    return results.one(found, call.scope)
+
+
+def _update(memory: Memory, call: Request) -> str:
+    outcome = memory.update(
+        call.scope,
+        call.arguments["memory_id"],
+        call.arguments["text"],
+        actor=call.scope.client_name,
+        expires_at=_milliseconds(call.arguments.get("expires_at")),
+        deadline=call.deadline,
+    )
+    return results.outcomes([outcome])
+
+
+def _delete(memory: Memory, call: Request) -> str:
+    ids = call.arguments["memory_ids"]
+    return results.outcomes(memory.delete(call.scope, ids, actor=call.scope.client_name, deadline=call.deadline))
+
+
+def _history(memory: Memory, call: Request) -> str:
+    return results.lineage(memory.history(call.scope, call.arguments["memory_id"]), max_bytes=call.max_bytes)
+
+
+def _milliseconds(date: str | None) -> int | None:
+    if date is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(date)
+    except ValueError:
+        raise InvalidInput("expires_at is no date; accepted: 2027-01-31 or 2027-01-31T18:00:00+08:00.") from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+_CHANGES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+
+EXTRA_TOOLS = (
+    ToolSpec("get_memory", "Look up a memory", _READS, (ID,), _get, description="Look up one memory by its id."),
+    ToolSpec(
+        "update_memory",
+        "Correct a memory",
+        _CHANGES,
+        (
+            ID,
+            Argument("text", "What the memory shall say, in the user's own language."),
+            Argument("expires_at", "The day or time from which on it is forgotten, in ISO 8601.", False),
+        ),
+        _update,
+        description="Replace the text of one memory, word for word. What it said before stays in its history.",
+    ),
+    ToolSpec(
+        "delete_memories",
+        "Forget some memories",
+        _CHANGES,
+        (Argument("memory_ids", "Ids from search_memories or list_memories.", many=True),),
+        _delete,
+        description="Delete some memories by their ids: all of them or, if one does not exist, none.",
+    ),
+    ToolSpec(
+        "memory_history",
+        "A memory's history",
+        _READS,
+        (ID,),
+        _history,
+        description="What became of one memory: every version of it, when, why and by which application.",
+    ),
+)
