@@ -1,5 +1,6 @@
 """What goes over the wire: signatures both ways, golden bytes, HTTP as clients really speak it."""
 
+import asyncio
 import http.client
 import resource
 import socket
@@ -70,6 +71,22 @@ def test_the_sdk_verifies_our_answers(emulator: Emulator, make_table: Any, regio
     assert get(client, table, [("a", "键"), ("b", 1)]) == {"c": "值"}
     with refused("OTSConditionCheckFail", 403):
         put(client, table, [("a", "键"), ("b", 1)], [], ots.Condition("EXPECT_NOT_EXIST"))
+
+
+def test_the_asynchronous_client_works_alike(emulator: Emulator, make_table: Any) -> None:
+    table = make_table()
+
+    async def many() -> list[Any]:
+        client = ots.AsyncOTSClient(emulator.endpoint, emulator.key_id, emulator.secret, emulator.instance)
+        try:
+            rows = [ots.Row([("a", "x"), ("b", number)], [("c", number)]) for number in range(50)]
+            await asyncio.gather(*(client.put_row(table, row) for row in rows))
+            found = await asyncio.gather(*(client.get_row(table, row.primary_key, max_version=1) for row in rows))
+            return [row.attribute_columns[0][1] for _, row, _ in found]
+        finally:
+            await client.close()
+
+    assert asyncio.run(many()) == list(range(50))
 
 
 @pytest.mark.parametrize("region", [None, "cn-hangzhou"], ids=["V2", "V4"])
