@@ -60,6 +60,14 @@ def test_forgetting_on_request_deletes_and_stores_nothing(serving: MemoryService
     assert texts(serving, scope) == ["住在上海"] or texts(serving, scope) == ["我住在上海"]
 
 
+def test_a_wish_to_forget_what_nobody_said_is_answered_and_not_stored(serving: MemoryService, scope: Scope) -> None:
+    result = serving.add(scope, "忘掉我喜欢吃辣的东西")
+    assert result.results == []
+    assert result.message is not None
+    assert "to be forgotten" in result.message
+    assert serving.list(scope).total == 0
+
+
 def test_what_is_known_changes_nothing_and_says_so(serving: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
     serving.add(scope, "我住在上海")
     fake.forget()

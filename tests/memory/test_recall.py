@@ -109,6 +109,14 @@ def test_keyless_near_duplicates_change_nothing(keyless: MemoryService, scope: S
     assert keyless.list(scope).total == 1
 
 
+def test_keyless_recalled_memories_said_again_line_by_line_change_nothing(keyless: MemoryService, scope: Scope) -> None:
+    for said in ("我住在上海", "I like spicy food"):
+        keyless.add(scope, said)
+    assert keyless.add(scope, "- 我住在上海\n- I like spicy food").results == []
+    assert keyless.add(scope, "1. 我住在上海\n2. I like green tea").results
+    assert keyless.list(scope).total == 3
+
+
 @pytest.mark.parametrize(
     ("first", "second"), [("I like C", "I like C++"), ("use FOO_BAR", "use foo_bar"), ("3月5日开会", "3月6日开会")]
 )

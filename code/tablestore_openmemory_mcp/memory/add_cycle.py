@@ -18,6 +18,7 @@ from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
 from .model import AddResult, Outcome
 from .outage import MARK, pending
 from .planner import Decider, Planner
+from .reconcile import is_forgetting
 from .repeats import Repeats
 from .scope_index import ScopeIndex
 from .text import likeness_key
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
 ALL_KNOWN = "All of it is already remembered; nothing was changed."
+NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
 _TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
 
 
@@ -83,7 +85,7 @@ class AddCycle:
         job.progress("writing")
         unit, after = write(store, planner.unit, job.deadline)
         self._repeats.note(text, unit.outcomes, after)
-        notes = [] if unit.outcomes else [ALL_KNOWN]
+        notes = [] if unit.outcomes else [_why_nothing(extracted.facts)]
         if extracted.torn:
             notes.append("The LLM stopped half-way: the last of what was said may be missing.")
         if planner.withheld:
@@ -121,6 +123,10 @@ class AddCycle:
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
         return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
+
+
+def _why_nothing(facts: Sequence[str]) -> str:
+    return NOTHING_TO_FORGET if any(map(is_forgetting, facts)) else ALL_KNOWN
 
 
 def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex) -> Unit:

@@ -3,7 +3,8 @@
 Called again when another writer was first: the LLM is asked again only if what the facts are related to has changed.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from .unit import Unit, is_living
 _MOST_ASKED = 3  # one decision, and two more after conflicts
 _MOST_SHOWN = 40  # memories in one prompt
 _LONGEST_SHOWN = 24_000  # characters of them together
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)、])\s*")
 
 
 class Planner:
@@ -91,7 +93,7 @@ class Planner:
         return memory.id == self._replaces or (self._decider is not None and is_pending(memory))
 
     def _facts(self, base: Snapshot, known: dict[str, Memory], living: Sequence[Memory]) -> list[Fact]:
-        new = [i for i, text in enumerate(self._texts) if likeness_key(text) not in known]
+        new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
         texts = [self._texts[i] for i in new]
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
         model = self._embedder.model if self._embedder else None
@@ -135,6 +137,12 @@ class Planner:
                 expires_at=job.expires_at,
                 reason=operation.reason,
             )
+
+
+def _is_known(text: str, known: Mapping[str, Memory]) -> bool:
+    """Whether `text` says what a memory says, or lists memories line by line, as a client that recalled them does."""
+    lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
+    return likeness_key(text) in known or all(likeness_key(line) in known for line in lines)
 
 
 class Decider:
