@@ -15,7 +15,7 @@ import pytest
 
 from support.clients import MemoryClient, ToolFailed, over_http, over_sse
 from support.emulator import Emulator
-from support.function_compute import Instance, Role, python_path, tablestore
+from support.function_compute import Instance, Role, free_port, python_path, tablestore
 from support.function_compute_gateway import Gateway, Running, serving
 from support.processes import wait_until
 
@@ -31,7 +31,8 @@ Connect = Callable[[], AbstractContextManager[MemoryClient]]
 
 @pytest.fixture
 def emulator(tmp_path: Path) -> Iterator[Emulator]:
-    with Emulator(tmp_path / "data") as running:
+    # On a port of its own, where it can be found again after a restart.
+    with Emulator(tmp_path / "data", options=["--port", str(free_port())]) as running:
         yield running
 
 
@@ -160,14 +161,15 @@ def test_affinity_works_too(function: Function) -> None:
 
 
 def test_a_frozen_instance_goes_on_where_it_was(function: Function, emulator: Emulator) -> None:
-    """Frozen while others wrote, keys were renewed and the store restarted: its cache and sockets are stale."""
+    """Frozen while others wrote, the store restarted and the keys changed: its cache, sockets and keys are stale."""
     gateway = Gateway(function.instance, function.role)
     with serving(gateway, instances=2) as running:
         url, headers = f"{running.url}/mcp/cline/http/alice", token(running)
         with over_http(url, headers) as client:
             for n in range(6):  # both instances have the scope in their caches
                 client.add(f"before {n}")
-            function.role.revoke()
+            emulator.stop()
+            emulator.start()
             function.role.renew()
             for n in range(6):
                 client.add(f"after {n}")

@@ -62,7 +62,7 @@ class Instance:
 
     def __init__(self, bootstrap: Path, log: Path, role: Role, *, path: str = SYSTEM_PATH, **variables: str) -> None:
         self.id = f"c-{secrets.token_hex(6)}"
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
         self.folder = log.parent  # its temporary directory too
@@ -156,7 +156,8 @@ def python_path(python: Path) -> str:
     return os.pathsep.join([str(python.parent), SYSTEM_PATH])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
