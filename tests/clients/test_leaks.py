@@ -52,7 +52,7 @@ def test_idle_sessions_are_cheap(server: Server) -> None:
         print(f"{each / 1000:.1f} kB per idle session")
         assert each < MAX_PER_SESSION
         with RawStream(port, "one-too-many") as refused:
-            assert refused.opened == 503
+            assert refused.opened == 429
         assert streams[0].tell(tool_call("list_memories")) == 202
         streams[0].until(b'"isError":false')
 

@@ -157,11 +157,11 @@ async def test_streams_are_bounded_per_user_and_in_all() -> None:
             RawSse.open(http, SSE) as second,
         ):
             third = await http.get(SSE)
-            assert third.status_code == 503
+            assert third.status_code == 429
             assert "MAX_SESSIONS_PER_USER" in third.text
             async with RawSse.open(http, "/mcp/cline/sse/bob"):
                 fourth = await http.get("/mcp/cline/sse/carol")
-                assert fourth.status_code == 503
+                assert fourth.status_code == 429
                 assert text_of(await second.ask(call(1, "list_memories"))) == "[]"
 
 

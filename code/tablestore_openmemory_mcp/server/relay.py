@@ -49,13 +49,19 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Read the inbox while there are streams."""
+        """Read the inbox while there are streams. Leaving it waits until the closed ones are taken off the list."""
+        reading = anyio.CancelScope()
+
+        async def read_on() -> None:
+            with reading:
+                await self._read_on()
+
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
-            tasks.start_soon(self._read_on)
+            tasks.start_soon(read_on)
             yield
             self._tasks = None
-            tasks.cancel_scope.cancel()
+            reading.cancel()
 
     def stir(self) -> None:
         """Something happened: look into the inbox often for a while."""

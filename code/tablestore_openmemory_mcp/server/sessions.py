@@ -33,6 +33,10 @@ class TooManyCalls(LimitExceeded):
     """More unanswered calls on this session than MAX_CALLS_PER_SESSION."""
 
 
+class SessionClosed(Exception):
+    """The stream ended while the message was on its way; nothing happens with it."""
+
+
 class Session:
     """One SSE stream and the MCP connection behind it. Belongs to the principal that opened it."""
 
@@ -53,7 +57,7 @@ class Session:
     # From the client
 
     def deliver(self, message: JSONRPCMessage, request_id: str) -> None:
-        """Hand one message of the client to the server. Raises TooManyCalls; then nothing happens with it."""
+        """Hand one message of the client to the server. Raises TooManyCalls or SessionClosed; then nothing happens."""
         metadata = ServerMessageMetadata(
             request_context=replace(self.caller, request_id=request_id), on_request_unanswered=self._unanswered
         )
@@ -67,16 +71,20 @@ class Session:
             self._inbound.send_nowait(SessionMessage(message, metadata))
         except anyio.WouldBlock:
             raise TooManyCalls("Too many messages at once on this session.", setting="MAX_CALLS_PER_SESSION") from None
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            raise SessionClosed from None
         self._open_calls += is_call
         self.last_message = time.monotonic()
 
     def deliver_or_answer(self, message: JSONRPCMessage, request_id: str) -> None:
-        """Like deliver, where nobody waits to hear that it was refused: the stream says so."""
+        """Like deliver, where nobody waits to hear that it was refused: the stream says so, if it still can."""
         try:
             self.deliver(message, request_id)
         except TooManyCalls as e:
             if isinstance(message, JSONRPCRequest):
                 self.push_error(JSONRPCError(jsonrpc="2.0", id=message.id, error=ErrorData(code=BUSY, message=str(e))))
+        except SessionClosed:
+            return
 
     async def _unanswered(self) -> None:
         self._call_ended()

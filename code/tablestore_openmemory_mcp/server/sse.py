@@ -21,7 +21,7 @@ from .caller import Caller, Principal
 from .inbox import MAX_BODY
 from .messages import parse
 from .relay import Relay
-from .sessions import Session, Sessions, TooManyCalls
+from .sessions import Session, SessionClosed, Sessions, TooManyCalls
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class SseStream:
                 async with self._relay.announced(session) if self._relay else nullcontext():
                     await self._stream(session, scope, receive, send)
         except LimitExceeded as e:
-            await PlainTextResponse(str(e), 503, {"Retry-After": "5"})(scope, receive, send)
+            await PlainTextResponse(str(e), 429, {"Retry-After": "5"})(scope, receive, send)
 
     async def _stream(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
         path = quote(scope.get("root_path", "").rstrip("/") + self._messages_path)
@@ -163,4 +163,6 @@ def _deliver(session: Session, body: bytes, request_id: str) -> Response:
         session.deliver(message, request_id)
     except TooManyCalls as e:
         return PlainTextResponse(str(e), 429, {"Retry-After": "1"})
+    except SessionClosed:
+        return GONE
     return ACCEPTED

@@ -1,11 +1,15 @@
 """The middleware at the door: every path of the application passes it, but for those in OPEN_PATHS."""
 
+import logging
+
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .gates import Gate
 from .origin import Origins
 from .refusal import Refused
+
+logger = logging.getLogger(__name__)
 
 METADATA = "/.well-known/oauth-protected-resource"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", METADATA})  # they tell nothing about anyone
@@ -27,6 +31,7 @@ class Door:
             self._origins.check(scope)
             scope["principal"] = await self._gate.admit(scope)
         except Refused as e:
+            logger.info("refused with %d", e.status)
             await PlainTextResponse(e.sentence, e.status, e.headers)(scope, receive, send)
             return
         await self._app(scope, receive, send)
