@@ -125,7 +125,10 @@ def test_role_has_least_privilege() -> None:
     (statement,) = json.loads((ROOT / "ram" / "policy.json").read_text())["Statement"]
     assert not [action for action in statement["Action"] if "*" in action or not action.startswith("ots:")]
     assert all(":instance/{{ tablestoreInstance }}" in resource for resource in statement["Resource"])
-    assert "ots:DeleteTable" not in statement["Action"]
+    # Exactly what the store asks of the SDK: no call that is refused, no right that is not needed.
+    gateway = (ROOT / "code" / "tablestore_openmemory_mcp" / "store" / "gateway.py").read_text()
+    calls = re.findall(r'_call\("(\w+)"', gateway) + re.findall(r'(?:Put|Update|Delete): "(\w+)"', gateway)
+    assert sorted(statement["Action"]) == sorted({f"ots:{call.title().replace('_', '')}" for call in calls})
 
 
 def test_bootstrap_can_be_run_by_linux() -> None:
@@ -133,3 +136,20 @@ def test_bootstrap_can_be_run_by_linux() -> None:
     assert bootstrap.stat().st_mode & 0o111 == 0o111
     assert bootstrap.read_bytes().startswith(b"#!/bin/sh\n")
     assert b"\r" not in bootstrap.read_bytes()
+
+
+def test_stdio_example_names_settings_with_their_defaults() -> None:
+    example = ROOT / "examples" / "function-compute"
+    variables = yaml.safe_load((example / "variable.yaml").read_text())["services"]["openmemory"]
+    assert {name.lower() for name in variables} <= set(Settings.model_fields)
+    asked = ("OPENAI_BASE_URL",)  # a suggestion; the setting has no default
+    given = {name: v["default"] for name, v in variables.items() if v.get("default") and name not in asked}
+    assert Settings.load(given).model_dump() == Settings.load({}).model_dump()
+    command = yaml.safe_load((example / "s.yaml").read_text())["resources"]["openmemory"]["props"]["startCommand"]
+    assert command.endswith("python -m tablestore_openmemory_mcp --transport=stdio")
+
+
+@pytest.mark.parametrize("page", ["function-compute.md", "function-compute.zh.md"])
+def test_documentation_names_every_parameter(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    assert [name for name in PARAMETERS if name not in text] == []
