@@ -10,11 +10,15 @@ import jwt
 import pytest
 
 from support.clients import over_sse
+from support.emulator import Emulator
 from support.inprocess import PlainBackend, PlainMemory, serving, settings
 from support.processes import Server, run_to_end
 from support.wire import ACCEPT, RawSse, call, text_of
+from tablestore_openmemory_mcp.composition import Composition
+from tablestore_openmemory_mcp.errors import StoreUnavailable
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import BadToken, Tokens
+from tablestore_openmemory_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -172,6 +176,37 @@ def test_rotation_and_expiry() -> None:
         tokens(NEW).check(old)
     with pytest.raises(BadToken, match="expired"):
         both.check(both.mint(["a"], ["*"], -60).token)
+
+
+def test_the_store_may_be_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Emulator() as emulator:
+        composition = Composition(
+            Settings.load(
+                {
+                    "TABLESTORE_ENDPOINT": emulator.endpoint,
+                    "TABLESTORE_INSTANCE_NAME": emulator.instance,
+                    "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
+                    "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
+                    "MEMORY_PIPELINE": "verbatim",
+                }
+            )
+        )
+        tokens = composition.tokens()
+        good, other = (tokens.mint([user], ["*"], 600) for user in ("alice", "bob"))
+        tokens.revoke(other.id)
+        assert tokens.check(good.token).users == ("alice",)
+        with pytest.raises(BadToken, match="revoked"):
+            tokens.check(other.token)
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.tokens.REVOKED_FRESH", -1.0)
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.tokens.REVOKED_SECONDS", 0.5)
+    for _ in range(3):  # the store is asked once; the others do not wait for it
+        assert tokens.check(good.token).users == ("alice",)
+        with pytest.raises(BadToken, match="revoked"):
+            tokens.check(other.token)
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.tokens.REVOKED_STALE", -1.0)
+    with pytest.raises(StoreUnavailable):
+        tokens.check(good.token)
+    composition.close()
 
 
 def test_minted_by_the_command_used_and_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

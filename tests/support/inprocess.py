@@ -92,10 +92,10 @@ class PlainBackend:
 class PlainRows:
     """Rows of a store that holds none."""
 
-    def secret(self, name: str) -> str:
+    def secret(self, name: str, *, deadline: float) -> str:
         return name * 32
 
-    def list(self, kind: str) -> list[Row]:
+    def list(self, kind: str, *, deadline: float) -> list[Row]:
         return []
 
     def put(self, kind: str, id_: str, n: int, columns: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import jwt
 
-from ...errors import StoreError
+from ...errors import StoreError, StoreUnavailable
 from ..caller import Principal
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 ISSUER = "tablestore-openmemory-mcp"
 LEEWAY = 30  # seconds that clocks may disagree
 REVOKED_FRESH = 30.0  # seconds until a revocation is known everywhere
+REVOKED_RETRY = 5.0  # seconds between attempts while the store is away: nobody shall wait for it at every call
+REVOKED_SECONDS = 3.0  # of one attempt
+SECRET_SECONDS = 60.0  # to get the secret, and with it to make the tables of a new instance
 REVOKED_STALE = 900.0  # seconds a known list is good for while the store is away
 
 
@@ -41,8 +44,8 @@ class Row(Protocol):
 class Rows(Protocol):
     """What tokens need of store/sessions.py."""
 
-    def secret(self, name: str) -> str: ...
-    def list(self, kind: str) -> Sequence[Row]: ...
+    def secret(self, name: str, *, deadline: float) -> str: ...
+    def list(self, kind: str, *, deadline: float) -> Sequence[Row]: ...
     def put(self, kind: str, id_: str, n: int, columns: Mapping[str, Any]) -> None: ...
 
 
@@ -64,7 +67,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._keys: dict[str, bytes] = {}  # by key id, the signing one first
         self._revoked: frozenset[str] = frozenset()
-        self._revoked_at = float("-inf")
+        self._revoked_at = self._asked_at = float("-inf")
 
     def mint(self, users: Sequence[str], clients: Sequence[str], lifetime: float | None) -> Minted:
         """A token for users and clients that match these patterns ("*" stands for anything), good for `lifetime`
@@ -91,7 +94,7 @@ class Tokens:
         """Refuse the token with this id; known to every instance within REVOKED_FRESH seconds. Raises a StoreError."""
         self._rows().put("revoked", ident, 0, {"at": int(time.time())})
         with self._lock:
-            self._revoked_at = float("-inf")
+            self._revoked_at = self._asked_at = float("-inf")
 
     def _decoded(self, token: str) -> dict[str, Any]:
         try:
@@ -108,21 +111,23 @@ class Tokens:
     def _all_keys(self) -> dict[str, bytes]:
         with self._lock:
             if not self._keys:
-                secrets = self._given or (self._rows().secret("auth"),)
+                secrets = self._given or (self._rows().secret("auth", deadline=time.monotonic() + SECRET_SECONDS),)
                 self._keys = {_key_id(secret): secret.encode() for secret in secrets}
             return self._keys
 
     def _revoked_ids(self) -> frozenset[str]:
-        with self._lock:
-            age = time.monotonic() - self._revoked_at
-            if age > REVOKED_FRESH:
+        with self._lock:  # one asks, the others wait for its answer
+            now = time.monotonic()
+            if now - self._revoked_at > REVOKED_FRESH and now - self._asked_at > REVOKED_RETRY:
+                self._asked_at = now
                 try:
-                    self._revoked = frozenset(row.id for row in self._rows().list("revoked"))
-                    self._revoked_at = time.monotonic()
+                    rows = self._rows().list("revoked", deadline=now + REVOKED_SECONDS)
                 except StoreError as e:
-                    if age > REVOKED_STALE:
-                        raise
-                    logger.warning("revoked tokens could not be read; the list is %d s old: %s", age, e)
+                    logger.warning("the list of revoked tokens could not be read: %s", e)
+                else:
+                    self._revoked, self._revoked_at = frozenset(row.id for row in rows), now
+            if now - self._revoked_at > REVOKED_STALE:
+                raise StoreUnavailable("The list of revoked tokens could not be read.")
             return self._revoked
 
 
