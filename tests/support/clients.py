@@ -110,6 +110,7 @@ def over_stdio(home: Path, *, pid_file: Path | None = None, **variables: str) ->
     )
     with (home / "stdio.log").open("a") as log, _connected(stdio_client(child, errlog=log)) as client:
         yield client
+    discretion.check((home / "stdio.log").read_text("utf-8", errors="replace"))
 
 
 @contextlib.contextmanager
