@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any, Literal
 
 import json_repair
@@ -19,6 +20,8 @@ _EVENTS: dict[str, Event] = {
     **dict.fromkeys(("NONE", "NOOP", "NOCHANGE", "UNCHANGED", "KEEP", "SKIP", "IGNORE", "无", "不变"), "NONE"),
 }
 _FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_DEEPEST = 40  # brackets in brackets; the right answer has three
+_STARTS, _REPAIRED = 50, 8  # opening brackets from which JSON is looked for, strictly and by repair
 _LISTS = ("facts", "fact", "memory", "memories", "results", "result", "data", "items", "output")
 _TEXTS = ("text", "fact", "memory", "content", "value", "data")
 
@@ -77,6 +80,8 @@ def cut_at(answer: str) -> Literal["inside", "between"] | None:
 
 
 def _list_in(answer: str, key: str) -> list[Any]:
+    if _deepest(answer) > _DEEPEST:
+        raise Unparseable("it is nested too deeply")
     for value in _values_in(answer):
         found = _as_list(value, key)
         if found is not None:
@@ -86,11 +91,16 @@ def _list_in(answer: str, key: str) -> list[Any]:
     )
 
 
+def _deepest(answer: str) -> int:
+    steps = (1 if c in "{[" else -1 for c in answer if c in "{[]}")
+    return max(accumulate(steps), default=0)
+
+
 def _values_in(answer: str) -> Iterator[Any]:
     """JSON values that the answer may mean, best guess first: the strictly valid, then the repaired."""
     text = _without_thoughts(answer)
     fenced = [m.strip() for m in _FENCE.findall(text)]
-    starts = [m.start() for m in re.finditer(r"[{\[]", text)]
+    starts = [m.start() for m in islice(re.finditer(r"[{\[]", text), _STARTS)]
     candidates = [text, *reversed(fenced)]
     for candidate in candidates:
         try:
@@ -103,7 +113,7 @@ def _values_in(answer: str) -> Iterator[Any]:
             yield decoder.raw_decode(text, start)[0]
         except ValueError:
             continue
-    for candidate in [*fenced, *(text[start:] for start in starts[:8])]:
+    for candidate in [*fenced, *(text[start:] for start in starts[:_REPAIRED])]:
         yield json_repair.loads(candidate)
 
 

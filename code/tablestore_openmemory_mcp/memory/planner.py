@@ -75,8 +75,10 @@ class Planner:
         if self._settled is None or not new <= self._planned or related != self._related:
             self._settled = self._embedded(self._decide(facts))
             self._planned, self._related = new, related
+        leaving = {operation.memory_id for operation in self._settled.operations}
+        staying = {key: memory for key, memory in known.items() if memory.id not in leaving}
         for operation in self._settled.operations:
-            self._stage(unit, operation, known)
+            self._stage(unit, operation, staying)
         if unit.changes:
             unit.drop_expired()
         if self._replaces:
@@ -117,6 +119,7 @@ class Planner:
         return replace(settled, operations=operations)
 
     def _stage(self, unit: Unit, operation: Operation, known: dict[str, Memory]) -> None:
+        """`known`: what is said already, by memories that keep their text, or by what was staged before."""
         model = self._embedder.model if self._embedder and operation.vector is not None else None
         target = unit.get(operation.memory_id) if operation.memory_id else None
         twin = known.get(likeness_key(operation.text)) if operation.text else None
@@ -126,7 +129,9 @@ class Planner:
         elif target and twin and twin.id != target.id:
             unit.delete(target.id, reason=f"says the same as {twin.id}")
         elif target:
-            unit.update(target.id, operation.text, operation.vector, model, reason=operation.reason)
+            known[likeness_key(operation.text)] = unit.update(
+                target.id, operation.text, operation.vector, model, reason=operation.reason
+            )
         elif not twin:
             job = self._job
             known[likeness_key(operation.text)] = unit.add(
