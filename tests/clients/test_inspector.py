@@ -47,7 +47,7 @@ def test_schemas_are_portable_over_stdio(tmp_path: Path) -> None:
 def test_no_call_of_many_fails(transport: str, era: str, base: str, server: Server, tmp_path: Path) -> None:
     load = inspect(
         tmp_path,
-        f"{base}/mcp/inspector/{transport}/load-{era}",
+        f"{base}/mcp/inspector/{transport}/load-{transport}-{era}",
         *("--transport", transport, "--protocol-era", era, "--format", "json"),
         *("--method", "tools/call", "--tool-name", "search_memories", "--tool-arg", "query=anything"),
         *("--load", "--load-concurrency", "16", "--load-requests", "500"),
