@@ -64,8 +64,8 @@ def let_the_lag_window_pass(monkeypatch):
 
 def test_index_and_rows_agree_with_exact_search(emulator, queries, monkeypatch):
     scope, neighbour = fresh_scope(), fresh_scope()
-    fill(emulator, neighbour, 200)
-    fill(emulator, scope, 600)
+    fill(emulator, neighbour, 100)
+    fill(emulator, scope, 300)
     let_the_lag_window_pass(monkeypatch)
     store = open_large(emulator).scope(scope)
     snapshot = store.snapshot()

@@ -84,7 +84,7 @@ def test_answers_lost_for_good(emulator, scope):
     base = store.snapshot()
     emulator.set_faults(rules=[{"apis": ["UpdateRow", "GetRow"], "drop": True, "when": "after"}])
     with pytest.raises(StoreUnavailable, match="broke"):
-        store.commit(adding("mine"), base=base, deadline=time.monotonic() + 1)
+        store.commit(adding("mine"), base=base, deadline=time.monotonic() + 3)
     emulator.clear_faults()
     assert texts(open_store(emulator).scope(scope)) == ["first", "mine"]
 
@@ -94,7 +94,11 @@ def test_ring_overtaken(emulator, scope):
     other = open_store(emulator).scope(scope)
     other.snapshot()
     lose_next_answer(emulator, "after")
-    with Held(emulator, scope, lambda store: remember(store, "mine"), at=("unanswered", 1)) as writer:
+
+    def patiently(store):
+        return store.commit(adding("mine"), base=store.snapshot(), deadline=time.monotonic() + 600)
+
+    with Held(emulator, scope, patiently, at=("unanswered", 1)) as writer:
         for i in range(RING):
             remember(other, f"m{i}")
         with pytest.raises(StoreUnavailable, match="cannot be told"):

@@ -110,10 +110,11 @@ class Gateway:
             return False
         return True
 
-    def write_many(self, writes: Sequence[Write], *, deadline: float | None = None) -> int:
-        """How many guards held. Every write must be repeatable. One request per 200 rows or 3.5 MB, in order; not
+    def write_many(self, writes: Sequence[Write], *, deadline: float | None = None) -> None:
+        """Those whose guards hold. Every write must be repeatable. One request per 200 rows or 3.5 MB, in order; not
         atomic: an error may leave some written."""
-        return sum(self._write_batch(batch, _by(deadline)) for batch in in_batches(writes))
+        for batch in in_batches(writes):
+            self._write_batch(batch, _by(deadline))
 
     def pages(self, range_: Range, *, deadline: float | None = None) -> Iterator[list[StoredRow]]:
         """The rows between two keys, as the service cuts them (5,000 rows or 4 MB)."""
@@ -181,8 +182,7 @@ class Gateway:
                 pauses.sleep()
         return found
 
-    def _write_batch(self, writes: Sequence[Write], deadline: float) -> int:
-        held = 0
+    def _write_batch(self, writes: Sequence[Write], deadline: float) -> None:
         pauses = _Pauses(deadline)
         while writes:
             by_table: dict[str, list[Write]] = {}
@@ -195,15 +195,12 @@ class Gateway:
             again: list[Write] = []
             for table, group in by_table.items():
                 for write, item in zip(group, _items(response, table), strict=True):
-                    if item.is_ok:
-                        held += 1
-                    elif item.error_code != "OTSConditionCheckFail":
+                    if not item.is_ok and item.error_code != "OTSConditionCheckFail":
                         self._pass_or_raise(item.error_code, item.error_message, pauses)
                         again.append(write)
             writes = again
             if writes:
                 pauses.sleep()
-        return held
 
     def _pass_or_raise(self, code: str, message: str, pauses: "_Pauses") -> None:
         failure = explain_row(code, message, self._connector.place, self._connector.setting)
@@ -214,17 +211,20 @@ class Gateway:
         deadline = _by(deadline)
         pauses = _Pauses(deadline)
         unreachable = 0
+        late = StoreUnavailable(f"{self._connector.place} took too long.", setting=self._connector.setting)
+        failure = Failure(late, transient=True)
         while True:
             if time.monotonic() >= deadline:
-                raise StoreUnavailable(f"{self._connector.place} took too long.", setting=self._connector.setting)
+                raise failure.error
             connection = self._connected(deadline)
             try:
                 with connection.transport.until(deadline):
                     return getattr(connection.client, name)(*arguments)
             except Exception as e:
-                failure = explain(e, self._connector.place, self._connector.setting)
-                if failure is None:
+                explained = explain(e, self._connector.place, self._connector.setting)
+                if explained is None:
                     raise
+                failure = explained
                 unreachable += failure.unreachable
                 if failure.unreachable:
                     self._forget(connection)
