@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Busy, LimitExceeded
-from ..store.model import Memory, Snapshot
+from ..store.model import Memory, ScopeStore, Snapshot
 from .asking import Chat, ask
-from .job import Job, Place
+from .embedder import Embedder
+from .job import Job
 from .neighbours import nearest
 from .outage import is_pending
 from .parsing import Decision, decisions_in
 from .prompts import Prompts
 from .reconcile import Fact, Operation, Settled, settle
+from .scope_index import ScopeIndex
 from .text import likeness_key
 from .unit import Unit, is_living
 
@@ -35,18 +37,23 @@ class Planner:
         self,
         facts: Sequence[str],
         job: Job,
-        place: Place,
-        decider: "Decider | None" = None,
+        store: ScopeStore,
+        index: ScopeIndex,
+        embedder: Embedder | None,
+        decider: "Decider | None",
+        max_memories: int,
         replaces: str | None = None,
     ) -> None:
         """Without a `decider` every new fact is added. `replaces`: a memory whose text the facts came from."""
         self._job = job
-        self._place = place
-        self._embedder = place.embedder
+        self._store = store
+        self._index = index
+        self._embedder = embedder
         self._decider = decider
+        self._max_memories = max_memories
         self._replaces = replaces
         self._texts = list({likeness_key(f): f for f in reversed(facts)}.values())[::-1]
-        self._vectors = place.embedder.embed(self._texts, deadline=job.deadline) if place.embedder else None
+        self._vectors = embedder.embed(self._texts, deadline=job.deadline) if embedder else None
         self._settled: Settled | None = None
         self._planned: frozenset[str] = frozenset()
         self._related: dict[str, int] = {}
@@ -61,7 +68,7 @@ class Planner:
         if self._replaces and unit.get(self._replaces) is None:
             return unit  # another instance was first
         living = [m for m in base.memories.values() if is_living(m, unit.now) and not self._is_unsorted(m)]
-        known = self._place.index.alike(base, living)
+        known = self._index.alike(base, living)
         facts = self._facts(base, known, living)
         related = {m.id: m.rev for fact in facts for m in fact.near}
         new = frozenset(f.text for f in facts)
@@ -76,8 +83,7 @@ class Planner:
             unit.drop_expired()
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
-        added = sum(c.event == "ADD" for c in unit.changes)
-        if added and len(base.memories) + added > self._place.max_memories:
+        if len(base.memories) + sum(c.event == "ADD" for c in unit.changes) > self._max_memories:
             raise LimitExceeded(
                 f"This memory holds {len(base.memories):,} entries, the most that it may; delete some first",
                 setting="MAX_MEMORIES",
@@ -92,9 +98,10 @@ class Planner:
         new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
         texts = [self._texts[i] for i in new]
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
+        model = self._embedder.model if self._embedder else None
         near: Sequence[Sequence[Memory]] = [()] * len(texts)
         if self._decider:
-            near = nearest(base, self._place, texts, vectors, living, self._job.deadline)
+            near = nearest(self._store, base, self._index, texts, vectors, model, living, self._job.deadline)
         return [Fact(text, None if vectors is None else vectors[n], near[n]) for n, text in enumerate(texts)]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:
