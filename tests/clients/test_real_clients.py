@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.processes import COMMAND, Server, clean_environ
+from support.processes import COMMAND, Server, clean_environ, run_to_end
 from support.real_clients import CLIENTS, DRIVERS, Client
 from support.recording_proxy import negotiated, recording
 from support.wire import ACCEPT, call, text_of
@@ -105,3 +105,26 @@ def test_cline_reads_the_blocks_that_the_server_prints(server: Server, tmp_path:
     assert not told["results"][0]["error"]
     (memory,) = json.loads(recalled["results"][0]["texts"][0])
     assert memory["memory"] == ALICE_SAYS
+
+
+def test_cline_comes_in_with_a_token_and_only_where_it_is_for(tmp_path: Path) -> None:
+    (cline,) = (client for client in CLIENTS if client.name == "cline-core")
+    with Server(tmp_path, MCP_AUTH="token") as locked:
+        minted = run_to_end(
+            tmp_path, "token", "--user", "alice", "--client", "cline", environ={"SERVER_PORT": str(locked.port)}
+        )
+        assert minted.returncode == 0, minted.stderr
+        block = minted.stdout[minted.stdout.index("\n{") :]
+        _, _, token = block.partition("Bearer ")
+
+        def tries(settings: str) -> list[dict[str, Any]]:
+            pasted = {"transport": "pasted", "settings": json.loads(settings)}
+            return cline.converse([pasted | {"calls": [("add_memories", {"text": ALICE_SAYS})]}], tmp_path)
+
+        (told,) = tries(block)
+        assert not told["results"][0]["error"]
+        with pytest.raises(AssertionError, match="403"):
+            tries(block.replace("/sse/alice", "/sse/bob"))
+        with pytest.raises(AssertionError, match=r"401|OAuth"):
+            tries(block.replace("Authorization", "X-Nothing"))
+        assert token[:20] not in locked.log
