@@ -1,5 +1,6 @@
 """A function whose platform freezes, recycles, cuts, renews and refuses, and clients that work through it all."""
 
+import contextlib
 import itertools
 import random
 import threading
@@ -18,6 +19,7 @@ from support.emulator import Emulator
 from support.function_compute import Instance, Role, free_port, python_path, tablestore
 from support.function_compute_gateway import Gateway, Running, serving
 from support.processes import wait_until
+from tablestore_openmemory_mcp.server.sse import PING_INTERVAL
 
 pytestmark = pytest.mark.slow
 
@@ -43,13 +45,13 @@ class Function:
         self.role = Role(emulator, lifetime)
         self._bootstrap = unpacked / "bootstrap"
         self._path = python_path(python)
-        self._variables = tablestore(emulator) | {"MEMORY_PIPELINE": "verbatim"}
+        self.variables = tablestore(emulator) | {"MEMORY_PIPELINE": "verbatim"}
         self._folder = folder
         self._numbers = itertools.count()
 
     def instance(self) -> Instance:
         log = self._folder / f"instance-{next(self._numbers)}.log"
-        return Instance(self._bootstrap, log, self.role, path=self._path, **self._variables)
+        return Instance(self._bootstrap, log, self.role, path=self._path, **self.variables)
 
     @property
     def logs(self) -> str:
@@ -149,14 +151,16 @@ def test_over_the_concurrency_limit_is_refused_and_recovers(function: Function) 
             assert client.texts() == ["one stream is one unit of concurrency"]
 
 
-def test_affinity_works_too(function: Function) -> None:
+def test_the_platform_s_affinity_on_its_one_fixed_path(function: Function) -> None:
+    """The alternative to the relay: MCP_SSE, which knows the path /sse only, so the identity is in headers."""
+    function.variables["SSE_RELAY"] = "off"
     gateway = Gateway(function.instance, function.role, routing="affinity")
     with serving(gateway, instances=2) as running:
-        headers = token(running)
+        headers = token(running) | {"X-User-Id": "alice", "X-Client-Name": "cline"}
         for n in range(4):
-            with over_sse(f"{running.url}/mcp/cline/sse/alice", headers) as client:
+            with over_sse(f"{running.url}/sse", headers) as client:
                 client.add(f"connection {n}")
-        with over_http(f"{running.url}/mcp/cline/http/alice", headers) as client:
+        with over_http(f"{running.url}/mcp", headers) as client:
             assert client.texts() == [f"connection {n}" for n in (3, 2, 1, 0)]
 
 
@@ -176,6 +180,39 @@ def test_a_frozen_instance_goes_on_where_it_was(function: Function, emulator: Em
                 assert client.texts()[0] == f"after {n}"
             assert len(client.texts()) == 12
     assert "Traceback" not in function.logs
+
+
+def test_timers_do_not_fire_in_a_burst_after_a_freeze(function: Function) -> None:
+    """A stream's pings are due twice over when its instance thaws; one is sent, and calls go on."""
+    with function.instance() as instance:
+        minted = instance.invoke({"action": "token", "user": "alice"})["result"]["token"]
+        headers = {"Authorization": f"Bearer {minted}"} | instance.headers("/http-invoke")
+        lines: list[str] = []
+        with httpx.stream("GET", f"{instance.url}/mcp/cline/sse/alice", headers=headers, timeout=120) as stream:
+            reader = threading.Thread(target=collect, args=(stream, lines), daemon=True)
+            reader.start()
+            wait_until(lambda: "event: endpoint" in lines, 30)
+            instance.freeze()
+            time.sleep(2.5 * PING_INTERVAL)
+            instance.thaw()
+            wait_until(lambda: pings(lines) > 0, 30)
+            function.role.renew()  # the keys died during the freeze
+            headers |= instance.headers("/http-invoke")
+            with over_http(f"{instance.url}/mcp/cline/http/alice", headers) as client:
+                client.add("said right after the thaw")
+                assert client.texts() == ["said right after the thaw"]
+            assert pings(lines) == 1
+            instance.kill()
+            reader.join(30)
+
+
+def collect(stream: httpx.Response, lines: list[str]) -> None:
+    with contextlib.suppress(httpx.TransportError):
+        lines.extend(stream.iter_lines())  # as they come
+
+
+def pings(lines: list[str]) -> int:
+    return sum(line.startswith(": ping") for line in lines)
 
 
 def test_headers_of_the_platform_are_the_platform_s(function: Function) -> None:
