@@ -24,12 +24,15 @@ def client(emulator: Emulator) -> Any:
 
 
 @pytest.fixture
-def make_table(client: Any) -> Callable[..., str]:
-    """Create a table nobody else uses; arguments as create_table's. Its name."""
+def make_table(client: Any) -> Iterator[Callable[..., str]]:
+    """Create a table nobody else uses, for one test; arguments as create_table's. Its name."""
+    made = []
 
     def make(*columns: tuple[str, str], **options: Any) -> str:
-        name = f"t{next(_numbers)}"
-        create_table(client, name, *columns, **options)
-        return name
+        made.append(f"t{next(_numbers)}")
+        create_table(client, made[-1], *columns, **options)
+        return made[-1]
 
-    return make
+    yield make
+    for name in set(made) & set(client.list_table()):
+        client.delete_table(name)
