@@ -119,8 +119,8 @@ class Server:
             answer.fail(e)
         except Exception:
             _log.exception("%s failed", api)
-            self._give_up([*self._held, answer])
-            self._held = []
+            held, self._held = self._held, []
+            self._give_up([*held, answer])
             return
         if not self._engine.storage.dirty and not self._held:
             self._send(answer)
