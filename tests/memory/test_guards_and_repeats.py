@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from support.fake_openai import FakeOpenAI, Fault
+from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
 from tablestore_openmemory_mcp.memory.service import MemoryService
@@ -242,6 +242,20 @@ def test_at_most_three_are_sorted_in_per_add_oldest_first(make: MakeService, fak
     service.add(scope, "我爱看科幻电影")
     waiting = [m.text for m in service.list(scope).memories if "pending" in m.metadata]
     assert sorted(waiting) == ["我在杭州有一个朋友", "我在深圳有一个朋友"]
+
+
+def test_a_text_that_no_model_understands_does_not_block_later_adds(
+    make: MakeService, store: PlainStore | TablestoreStore, fake: FakeOpenAI, scope: Scope
+) -> None:
+    service = make(store, ADD_FALLBACK="verbatim")
+    with fake.failing("chat", Fault.refused_key()):
+        service.add(scope, "我喜欢吃辣的东西")
+    fake.style_next(STYLES["not_json"], STYLES["not_json"])
+    assert service.add(scope, "我住在上海").results
+    fake.forget()
+    assert service.add(scope, "我爱看科幻电影").results
+    assert fake.count("extraction") == 1
+    assert {m.text for m in service.list(scope).memories} >= {"我喜欢吃辣的东西"}
 
 
 def test_two_instances_sort_a_text_in_once(

@@ -9,6 +9,9 @@ import pytest
 
 from support.fake_openai import vectors
 from support.plain_store import PlainScopeStore, PlainSnapshot
+from tablestore_openmemory_mcp.memory.embedder import Embedder
+from tablestore_openmemory_mcp.memory.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.job import Place
 from tablestore_openmemory_mcp.memory.neighbours import MOST, nearest
 from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex
 from tablestore_openmemory_mcp.scope import Scope
@@ -27,8 +30,8 @@ def shown(old: str, new: str, *, embedded: bool) -> bool:
 def near_in(memories: list[Memory], facts: list[str]) -> list[list[Memory]]:
     scope = Scope("u", "c")
     snapshot = PlainSnapshot(scope, memories={m.id: m for m in memories})
-    embedded = vectors.embed(facts, DIMENSION)
-    return nearest(PlainScopeStore(scope), snapshot, ScopeIndex(), facts, embedded, MODEL, memories, math.inf)
+    place = Place(PlainScopeStore(scope), ScopeIndex(), Embedder(Endpoint("", None), MODEL, DIMENSION), 1000)
+    return nearest(snapshot, place, facts, vectors.embed(facts, DIMENSION), memories, math.inf)
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

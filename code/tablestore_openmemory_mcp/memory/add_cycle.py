@@ -4,15 +4,15 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from ..errors import ModelDenied, ModelError, ModelUnavailable
+from ..errors import ModelDenied, ModelError, ModelNonsense, ModelUnavailable
 from ..settings import Settings
-from ..store.model import ScopeStore, Snapshot
-from .embedder import Embedder
+from ..store.model import Memory, Snapshot
 from .extraction import extract
 from .guards import Budget, MeteredChat
-from .job import Job
+from .job import Job, Place
 from .llm import ChatModel
 from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
 from .model import AddResult, Outcome
@@ -36,54 +36,49 @@ _TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for 
 class AddCycle:
     """Thread-safe: one for the process. Each add gets a Mem0 of its own, bound to the scope."""
 
-    def __init__(self, settings: Settings, chat: ChatModel, embedder: Embedder | None) -> None:
+    def __init__(self, settings: Settings, chat: ChatModel) -> None:
         self._settings = settings
         self._chat = chat
-        self._embedder = embedder
         self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
         self._budget = Budget(settings.llm_calls_per_user_per_day)
         self._repeats = Repeats()
         self._falls_back = settings.add_fallback == "verbatim"
 
-    def run(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job) -> AddResult:
+    def run(self, place: Place, text: str, job: Job) -> AddResult:
         """What `text` did to the scope. Raises LimitExceeded, Busy, a ModelError or a StoreError; then nothing was."""
-        scope = store.scope
-        if self._repeats.heard(scope, text) and self._repeats.stands(store.snapshot(deadline=job.deadline), text):
+        scope = place.store.scope
+        if self._repeats.heard(scope, text) and self._repeats.stands(place.store.snapshot(deadline=job.deadline), text):
             return AddResult([], ALL_KNOWN)
         if self._settings.pipeline == "additive":
-            return self._add_only(store, index, text, job)
+            return self._add_only(place, text, job)
         if not self._falls_back:
-            return self._by_way_of_mem0(store, index, text, job)
+            return self._by_way_of_mem0(place, text, job)
         remaining = job.deadline - time.monotonic()
         hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining)
         try:
-            self._catch_up(store, index, hurried)
-            return self._by_way_of_mem0(store, index, text, hurried)
+            self._catch_up(place, hurried)
+            return self._by_way_of_mem0(place, text, hurried)
         except (ModelUnavailable, ModelDenied) as e:
-            return self._word_for_word(store, index, text, job, e)
+            return self._word_for_word(place, text, job, e)
 
-    def _by_way_of_mem0(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job) -> AddResult:
+    def _by_way_of_mem0(self, place: Place, text: str, job: Job) -> AddResult:
         done: list[AddResult] = []
 
         def step(said: str, metadata: Mapping[str, Any]) -> Sequence[Outcome]:
-            done.append(self._remember(store, index, said, replace(job, metadata=metadata)))
+            done.append(self._remember(place, said, replace(job, metadata=metadata)))
             return done[0].results
 
-        ScopedMem0(store.scope, step).remember(text, job.metadata)
+        ScopedMem0(place.store.scope, step).remember(text, job.metadata)
         return done[0]
 
-    def _remember(
-        self, store: ScopeStore, index: ScopeIndex, text: str, job: Job, replaces: str | None = None
-    ) -> AddResult:
-        chat = MeteredChat(self._chat, self._budget, store.scope.user_id)
+    def _remember(self, place: Place, text: str, job: Job, replaces: str | None = None) -> AddResult:
+        chat = MeteredChat(self._chat, self._budget, place.store.scope.user_id)
         extracted = extract(chat, self._prompts, text, job)
         if not extracted.facts and not replaces:
             return AddResult([], NOTHING_WORTH)
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
-        most = self._settings.max_memories
-        planner = Planner(extracted.facts, job, store, index, self._embedder, decider, most, replaces)
-        job.progress("writing")
-        unit, after = write(store, planner.unit, job.deadline)
+        planner = Planner(extracted.facts, job, place, decider, replaces)
+        unit, after = write(place.store, planner.unit, job.deadline)
         self._repeats.note(text, unit.outcomes, after)
         notes = [] if unit.outcomes else [_why_nothing(extracted.facts)]
         if extracted.torn:
@@ -92,34 +87,39 @@ class AddCycle:
             notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
-    def _add_only(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job) -> AddResult:
+    def _add_only(self, place: Place, text: str, job: Job) -> AddResult:
         """Mem0's own pipeline; of what it extracted, what is not yet known is added."""
-        if self._embedder is None:
+        if place.embedder is None:
             raise ValueError("Mem0's own pipeline needs an embedder")
-        chat = MeteredChat(self._chat, self._budget, store.scope.user_id)
-        drawn = Unit(store.snapshot(deadline=job.deadline), job.actor)
-        AdditiveMem0(store, drawn, self._embedder, chat, job).remember(text, job.metadata)
+        chat = MeteredChat(self._chat, self._budget, place.store.scope.user_id)
+        drawn = Unit(place.store.snapshot(deadline=job.deadline), job.actor)
+        AdditiveMem0(place.store, drawn, place.embedder, chat, job).remember(text, job.metadata)
         if not drawn.changes:
             return AddResult([], NOTHING_WORTH)
         job.progress("writing")
-        unit, _ = write(store, lambda base: _unknown_of(drawn, base, index), job.deadline)
+        unit, _ = write(place.store, lambda base: _unknown_of(drawn, base, place.index), job.deadline)
         return AddResult(unit.outcomes, None if unit.changes else ALL_KNOWN)
 
-    def _catch_up(self, store: ScopeStore, index: ScopeIndex, job: Job) -> None:
+    def _catch_up(self, place: Place, job: Job) -> None:
         """Reconcile what an outage left, before anything newer. An LLM that is still away ends it."""
-        for memory in pending(store.snapshot(deadline=job.deadline)):
+        for memory in pending(place.store.snapshot(deadline=job.deadline)):
             kept = {k: v for k, v in memory.metadata.items() if k not in MARK}
             theirs = replace(job, metadata=kept, expires_at=memory.expires_at)
-            self._remember(store, index, memory.text, theirs, replaces=memory.id)
+            try:
+                self._remember(place, memory.text, theirs, replaces=memory.id)
+            except ModelNonsense as e:  # asked again with every add, it would let none of them pass
+                logger.warning("a text from an outage stays word for word: %s", e)
+                plain = replace(memory, metadata=kept)
+                write(place.store, partial(_touched, new=plain), job.deadline)
 
-    def _word_for_word(self, store: ScopeStore, index: ScopeIndex, text: str, job: Job, why: ModelError) -> AddResult:
+    def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
         marked = replace(job, metadata={**job.metadata, **MARK})
         try:
-            planner = Planner([text], marked, store, index, self._embedder, None, self._settings.max_memories)
+            planner = Planner([text], marked, place)
         except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
             logger.info("stored without a vector: %s", e)
-            planner = Planner([text], marked, store, index, None, None, self._settings.max_memories)
-        unit, _ = write(store, planner.unit, job.deadline)
+            planner = Planner([text], marked, replace(place, embedder=None))
+        unit, _ = write(place.store, planner.unit, job.deadline)
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
         return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
@@ -127,6 +127,13 @@ class AddCycle:
 
 def _why_nothing(facts: Sequence[str]) -> str:
     return NOTHING_TO_FORGET if any(map(is_forgetting, facts)) else ALL_KNOWN
+
+
+def _touched(base: Snapshot, new: Memory) -> Unit:
+    unit = Unit(base)
+    if unit.get(new.id) is not None:
+        unit.touch(new)
+    return unit
 
 
 def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex) -> Unit:

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..store.model import ScopeStore
+from .embedder import Embedder
 from .model import Progress
+from .scope_index import ScopeIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +19,13 @@ class Job:
     actor: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an add happens: one scope's store and index, and what makes vectors for it (None: nothing does)."""
+
+    store: ScopeStore
+    index: ScopeIndex
+    embedder: Embedder | None
+    max_memories: int

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..store.model import Memory, ScopeStore, Snapshot
-from .scope_index import ScopeIndex, cosines
+from ..store.model import Memory, Snapshot
+from .job import Place
+from .scope_index import cosines
 from .tokens import containment
 
 MOST = 5  # per fact, as in Mem0
@@ -20,12 +21,10 @@ _LONGEST = 4_000  # characters; a longer memory is not shown to a model, which w
 
 
 def nearest(
-    store: ScopeStore,
     snapshot: Snapshot,
-    index: ScopeIndex,
+    place: Place,
     facts: Sequence[str],
     vectors: NDArray[np.float32] | None,
-    model: str | None,
     living: Sequence[Memory],
     deadline: float,
 ) -> list[list[Memory]]:
@@ -34,11 +33,12 @@ def nearest(
     ids = [m.id for m in candidates]
     if not candidates or not facts:
         return [[] for _ in facts]
-    lexical = [index.bm25(snapshot, fact, ids) for fact in facts]
+    lexical = [place.index.bm25(snapshot, fact, ids) for fact in facts]
     dense = np.full((len(facts), len(ids)), np.nan)
-    if vectors is not None and model is not None:
+    if vectors is not None and place.embedder is not None:
         also = {ids[i] for scores in lexical for i in _best(scores)}
-        found = store.candidates(snapshot, vectors, model, k=_PROPOSED, also=also, deadline=deadline)
+        model = place.embedder.model
+        found = place.store.candidates(snapshot, vectors, model, k=_PROPOSED, also=also, deadline=deadline)
         dense = cosines(found, vectors, ids)
     return [_near(fact, row, words, candidates) for fact, row, words in zip(facts, dense, lexical, strict=True)]
 

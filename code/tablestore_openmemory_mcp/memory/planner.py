@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Busy, LimitExceeded
-from ..store.model import Memory, ScopeStore, Snapshot
+from ..store.model import Memory, Snapshot
 from .asking import Chat, ask
-from .embedder import Embedder
-from .job import Job
+from .job import Job, Place
 from .neighbours import nearest
 from .outage import is_pending
 from .parsing import Decision, decisions_in
 from .prompts import Prompts
 from .reconcile import Fact, Operation, Settled, settle
-from .scope_index import ScopeIndex
 from .text import likeness_key
 from .unit import Unit, is_living
 
@@ -37,23 +35,18 @@ class Planner:
         self,
         facts: Sequence[str],
         job: Job,
-        store: ScopeStore,
-        index: ScopeIndex,
-        embedder: Embedder | None,
-        decider: "Decider | None",
-        max_memories: int,
+        place: Place,
+        decider: "Decider | None" = None,
         replaces: str | None = None,
     ) -> None:
         """Without a `decider` every new fact is added. `replaces`: a memory whose text the facts came from."""
         self._job = job
-        self._store = store
-        self._index = index
-        self._embedder = embedder
+        self._place = place
+        self._embedder = place.embedder
         self._decider = decider
-        self._max_memories = max_memories
         self._replaces = replaces
         self._texts = list({likeness_key(f): f for f in reversed(facts)}.values())[::-1]
-        self._vectors = embedder.embed(self._texts, deadline=job.deadline) if embedder else None
+        self._vectors = place.embedder.embed(self._texts, deadline=job.deadline) if place.embedder else None
         self._settled: Settled | None = None
         self._planned: frozenset[str] = frozenset()
         self._related: dict[str, int] = {}
@@ -68,13 +61,14 @@ class Planner:
         if self._replaces and unit.get(self._replaces) is None:
             return unit  # another instance was first
         living = [m for m in base.memories.values() if is_living(m, unit.now) and not self._is_unsorted(m)]
-        known = self._index.alike(base, living)
+        known = self._place.index.alike(base, living)
         facts = self._facts(base, known, living)
         related = {m.id: m.rev for fact in facts for m in fact.near}
         new = frozenset(f.text for f in facts)
         if self._settled is None or not new <= self._planned or related != self._related:
             self._settled = self._embedded(self._decide(facts))
             self._planned, self._related = new, related
+        self._job.progress("writing")
         leaving = {operation.memory_id for operation in self._settled.operations}
         staying = {key: memory for key, memory in known.items() if memory.id not in leaving}
         for operation in self._settled.operations:
@@ -83,7 +77,8 @@ class Planner:
             unit.drop_expired()
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
-        if len(base.memories) + sum(c.event == "ADD" for c in unit.changes) > self._max_memories:
+        added = sum(c.event == "ADD" for c in unit.changes)
+        if added and len(base.memories) + added > self._place.max_memories:
             raise LimitExceeded(
                 f"This memory holds {len(base.memories):,} entries, the most that it may; delete some first",
                 setting="MAX_MEMORIES",
@@ -98,10 +93,9 @@ class Planner:
         new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
         texts = [self._texts[i] for i in new]
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
-        model = self._embedder.model if self._embedder else None
         near: Sequence[Sequence[Memory]] = [()] * len(texts)
         if self._decider:
-            near = nearest(self._store, base, self._index, texts, vectors, model, living, self._job.deadline)
+            near = nearest(base, self._place, texts, vectors, living, self._job.deadline)
         return [Fact(text, None if vectors is None else vectors[n], near[n]) for n, text in enumerate(texts)]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:
@@ -167,7 +161,7 @@ class Decider:
         if self._asked == _MOST_ASKED:
             raise Busy("Others kept changing what this is about; nothing was stored")
         self._asked += 1
-        job.progress(f"comparing with {len(shown)} memories")
+        job.progress(f"comparing with {len(shown)} {'memory' if len(shown) == 1 else 'memories'}")
         contested = [f.text for f in facts if f.near]
         messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, contested)
         decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline).value

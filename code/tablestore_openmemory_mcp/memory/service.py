@@ -13,7 +13,7 @@ from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
 from .embedder import Embedder
 from .endpoint import Endpoint
 from .guards import refuse_credentials
-from .job import Job
+from .job import Job, Place
 from .llm import ChatModel
 from .model import AddResult, Hit, Outcome, Page, Progress
 from .paging import page
@@ -80,7 +80,7 @@ class MemoryService:
         store = self._store.scope(scope)
         if self._settings.pipeline == "verbatim" or self._chat is None:
             return self._add_verbatim(store, said, job)
-        return self._add_cycle().run(store, self._indexes.of(scope), said, job)
+        return self._add_cycle().run(self._place(store), said, job)
 
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
         """The memories that answer `query`, best first; at most `limit`, or TABLESTORE_SEARCH_MEMORY_LIMIT.
@@ -173,9 +173,7 @@ class MemoryService:
         return latest if deadline is None else min(deadline, latest)
 
     def _add_verbatim(self, store: ScopeStore, text: str, job: Job) -> AddResult:
-        index = self._indexes.of(store.scope)
-        planner = Planner([text], job, store, index, self._embedder, None, self._settings.max_memories)
-        job.progress("writing")
+        planner = Planner([text], job, self._place(store))
         unit, _ = write(store, planner.unit, job.deadline)
         if unit.changes:
             return AddResult(unit.outcomes)
@@ -187,8 +185,11 @@ class MemoryService:
                 from .add_cycle import AddCycle  # takes a second: it imports Mem0
 
                 assert self._chat is not None  # noqa: S101 - for the type checker
-                self._cycle = AddCycle(self._settings, self._chat, self._embedder)
+                self._cycle = AddCycle(self._settings, self._chat)
             return self._cycle
+
+    def _place(self, store: ScopeStore) -> Place:
+        return Place(store, self._indexes.of(store.scope), self._embedder, self._settings.max_memories)
 
 
 def _silent(step: str) -> None:
