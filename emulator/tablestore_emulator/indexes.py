@@ -1,7 +1,7 @@
 """Secondary indexes: a row of the table becomes a row of the index if it has all of the index's key columns."""
 
 from .catalog import DefinedColumn, IndexMeta, KeyColumn, Table
-from .errors import OtsError, invalid
+from .errors import invalid
 from .keys import encode_key
 from .limits import KEY_COLUMN_BYTES
 from .plainbuffer import BLOB, INTEGER, STRING, Cell, WireRow, encode_cell, variant_size
@@ -63,7 +63,7 @@ def entries(index: Table, row: WireRow | None) -> StoredRow | None:
         if cell is None or cell.variant is None or cell.variant[0] != _KIND_OF_KEY_TYPE[column.type]:
             return None
         if variant_size(cell.variant) > KEY_COLUMN_BYTES:
-            raise OtsError("OTSParameterInvalid", f"Column '{cell.name}' is too long for the index '{index.name}'.")
+            raise invalid(f"Column '{cell.name}' is too long for the index '{index.name}'.")
         key.append(Cell(cell.name, cell.variant, None, None, encode_cell(cell.name, cell.variant)))
     kept = [values[column.name] for column in index.defined_columns if column.name in values]
     return build(encode_key(cell.variant for cell in key if cell.variant), key, kept)

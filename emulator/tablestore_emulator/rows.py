@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .catalog import Table
-from .errors import OtsError, invalid
+from .errors import invalid
 from .filters import Filter, parse_filter
 from .limits import CAPACITY_UNIT, ROW_BYTES
 from .plainbuffer import (
@@ -214,7 +214,7 @@ def _changed(table: Table, cells: Iterable[Cell], change: Cell, now: int) -> Cel
         raise invalid(f"The increment of column '{change.name}' must be an INTEGER.")
     latest = max((c for c in cells if c.name == change.name), key=lambda c: c.timestamp or 0, default=None)
     if latest is not None and latest.variant and latest.variant[0] != INTEGER:
-        raise OtsError("OTSParameterInvalid", f"The type of column '{change.name}' is not INTEGER.")
+        raise invalid(f"The type of column '{change.name}' is not INTEGER.")
     total = int(from_variant(change.variant)) + (int(from_variant(latest.variant)) if latest and latest.variant else 0)
     if total not in _INT64:
         raise invalid(f"The increment of column '{change.name}' overflows.")
