@@ -31,7 +31,7 @@ def test_a_client_recovers(sdk: str, end: "type[Server.kill]", tmp_path: Path) -
             end(first)
             with Server(tmp_path, SERVER_PORT=str(port)) as second:
                 assert second.port == port
-                report = json.loads(client.communicate("go\n", timeout=120)[0])
+                report = json.loads(client.communicate("go\n", timeout=240)[0])
         finally:
             client.kill()
 

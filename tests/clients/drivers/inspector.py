@@ -7,6 +7,7 @@ from typing import Any
 
 PROGRAM = sys.argv[1:3]
 OPTIONS = sys.argv[3:]
+listed: dict[str, list[str]] = {}
 
 
 def ask(connection: dict[str, Any], *method: str) -> Any:
@@ -24,14 +25,16 @@ def ask(connection: dict[str, Any], *method: str) -> Any:
 
 
 def run(connection: dict[str, Any]) -> dict[str, Any]:
-    tools = [tool["name"] for tool in ask(connection, "--method", "tools/list")["tools"]]
+    where = json.dumps({**connection, "calls": None})
+    if where not in listed:  # a connection that was opened before: each request is a new process anyhow
+        listed[where] = [tool["name"] for tool in ask(connection, "--method", "tools/list")["tools"]]
     results = []
     for name, arguments in connection["calls"]:
         given = ["--tool-args-json", json.dumps(arguments)] if arguments else []
         result = ask(connection, "--method", "tools/call", "--tool-name", name, *given)
         texts = [block["text"] for block in result["content"]]
         results.append({"error": result.get("isError", False), "texts": texts})
-    return {"tools": tools, "results": results}
+    return {"tools": listed[where], "results": results}
 
 
 print(json.dumps([run(connection) for connection in json.load(sys.stdin)]))

@@ -9,13 +9,13 @@ const { Client, SSEClientTransport } =
     : { ...(await import(`sdk-${sdk}/client/index.js`)), ...(await import(`sdk-${sdk}/client/sse.js`)) };
 if (sdk === "1.0") globalThis.EventSource = (await import("eventsource")).default; // a browser's or Electron's own
 
-const PATIENCE = 60_000; // milliseconds; EventSource tries again about every 3 s
+const PATIENCE = 120_000; // milliseconds, on a slow machine; EventSource tries again about every 3 s
 const client = new Client({ name: "reconnecting", version: "1" }, { capabilities: {} });
 client.onerror = () => {}; // the streams that broke
 
-async function call(name, args = {}) {
+async function call(name, args = {}, timeout = PATIENCE) {
   const request = { name, arguments: args };
-  const options = { timeout: 5000 };
+  const options = { timeout };
   const result = await (sdk === "2" ? client.callTool(request, options) : client.callTool(request, undefined, options));
   if (result.isError) throw new Error(result.content[0].text);
   return result.content[0].text;
@@ -31,7 +31,7 @@ const begun = performance.now();
 let listed;
 while (listed === undefined && performance.now() - begun < PATIENCE) {
   try {
-    listed = await call("list_memories");
+    listed = await call("list_memories", {}, 20_000);
   } catch (error) {
     failures.push(error.message);
     await new Promise((resume) => setTimeout(resume, 250));
