@@ -10,11 +10,13 @@ from .vectors import similarity
 
 SAME, RELATED = 0.93, 0.78  # cosine above which texts say the same, or speak of the same thing
 
+# A request to forget is not remembered; that something has ended is, if no memory says that it goes on.
 _FORGET = re.compile(
-    r"^(请)?(忘掉|忘记|忘了|删除|删掉|不要再记)|^不再|已经不|"
-    r"^(please )?(forget|delete|remove)\b|\bno longer\b|^stopped\b",
+    r"^请?(忘掉|忘了|忘记(我|关于)|[不别](要|用)?再记|(删除|删掉)(我|关于|有关|这条|那条))|"
+    r"^(please )?forget\b|\bwants? (you )?to forget\b|^(please )?(delete|remove|erase) (my|what|everything)\b",
     re.IGNORECASE,
 )
+_ENDED = re.compile(r"^不再|已经不|\bno longer\b|^stopped\b", re.IGNORECASE)
 _OLD = re.compile(r"current content of my memory.*?```(.*?)```", re.DOTALL)
 _NEW = re.compile(r"new retrieved facts are mentioned in the triple backticks.*?```(.*?)```", re.DOTALL)
 
@@ -32,15 +34,16 @@ def decide(prompt: str) -> list[dict[str, str]]:
 
 def _apply(fact: str, entries: list[dict[str, str]], added: list[dict[str, str]]) -> None:
     target = _about_the_same(fact, [e for e in entries if e["event"] == "NONE"])
-    if _FORGET.search(fact):
-        if target:
-            target["event"] = "DELETE"
-        return
-    if target is None:
-        if not any(a["text"] == fact for a in added):
-            added.append({"id": str(len(entries) + len(added)), "text": fact, "event": "ADD"})
-    elif not _says_the_same(fact, target["text"]):
+    if target and _ends_something(fact):
+        target["event"] = "DELETE"
+    elif target and not _says_the_same(fact, target["text"]):
         target.update(text=_rewritten(fact), event="UPDATE", old_memory=target["text"])
+    elif target is None and not _FORGET.search(fact) and not any(a["text"] == fact for a in added):
+        added.append({"id": str(len(entries) + len(added)), "text": fact, "event": "ADD"})
+
+
+def _ends_something(fact: str) -> bool:
+    return bool(_FORGET.search(fact) or _ENDED.search(fact))
 
 
 def _about_the_same(fact: str, entries: list[dict[str, str]]) -> dict[str, str] | None:
@@ -51,7 +54,7 @@ def _about_the_same(fact: str, entries: list[dict[str, str]]) -> dict[str, str] 
             return entry
     if not ranked or _numbers(fact) != _numbers(ranked[0]["text"]):
         return None
-    least = RELATED if not _FORGET.search(fact) else 0.5
+    least = 0.5 if _ends_something(fact) else RELATED
     return ranked[0] if similarity(fact, ranked[0]["text"]) >= least else None
 
 
