@@ -28,7 +28,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 # The embedded store is asked for by name here, so that `make run` also works inside a container (see docs/architecture.md).
 run: $(VENV)/.installed
-	@if [ -z "$${TABLESTORE_INSTANCE_NAME:-}$${TABLESTORE_ENDPOINT:-}" ]; then export STORE="$${STORE:-embedded}"; fi; \
+	@if [ -z "$${TABLESTORE_INSTANCE_NAME:-}$${TABLESTORE_ENDPOINT:-}$${TABLESTORE_ACCESS_KEY_ID:-}" ]; then export STORE="$${STORE:-embedded}"; fi; \
 	exec $(BIN)/tablestore-openmemory-mcp --transport=sse
 
 test: check unit

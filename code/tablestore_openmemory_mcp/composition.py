@@ -1,5 +1,7 @@
 """The one place that builds objects from Settings: lazily, once per process, safe from any thread."""
 
+import errno
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +94,7 @@ class Composition:
 
 
 def check_place(settings: Settings) -> None:
-    """Refuse to keep memories where they would be lost unnoticed. Raises ConfigurationError.
+    """Refuse to keep memories where they cannot be, or would be lost unnoticed. Raises ConfigurationError.
 
     A container's or a function's files vanish with it: there the embedded store must be asked for by name.
     """
@@ -103,6 +105,17 @@ def check_place(settings: Settings) -> None:
                 "TABLESTORE_ variables, or STORE=embedded with DATA_DIR on a volume."
             ]
         )
+    if not settings.cloud:
+        _check_folder(settings.data_dir)
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as e:
+        raise ConfigurationError([f"DATA_DIR={folder} cannot be used: {e.strerror}."]) from None
 
 
 def in_container() -> bool:

@@ -67,6 +67,15 @@ def _name(what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _place(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Path(value).expanduser().absolute()  # what is printed to be pasted holds in any working directory
+    except RuntimeError:
+        raise ValueError(f"{value} names a user that this machine does not know") from None
+
+
 _URL = r"^https?://\S+$"
 _URL_HINT = "an address that begins with https://"
 
@@ -134,7 +143,7 @@ class Settings(BaseModel):
     mcp_stdio_client_name: Name = "stdio_default_client"
 
     store: Literal["auto", "embedded", "tablestore"] = "auto"
-    data_dir: Path = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
+    data_dir: Annotated[Path, BeforeValidator(_place)] = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
     mcp_auth: Literal["auto", "token", "jwt", "anonymous"] = "auto"  # see server/auth
     mcp_public_url: str | None = Field(  # behind a proxy; implies tokens
         None,
@@ -199,7 +208,8 @@ class Settings(BaseModel):
         groups: list[tuple[dict[str, Any], str]] = [
             ({"OPENAI_API_KEY": self.openai_api_key, "OPENAI_BASE_URL": self.openai_base_url}, "an LLM"),
         ]
-        if self.store != "embedded" and (self.tablestore_instance_name or self.tablestore_endpoint or self.cloud):
+        has_keys = not self.host_credentials and (self.tablestore_access_key_id or self.tablestore_access_key_secret)
+        if self.store != "embedded" and (has_keys or self.cloud):
             instance = {
                 "TABLESTORE_INSTANCE_NAME": self.tablestore_instance_name,
                 "TABLESTORE_ENDPOINT": self.tablestore_endpoint,

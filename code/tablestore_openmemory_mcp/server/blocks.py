@@ -70,7 +70,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "MCP_STDIO_CLIENT_NAME": settings.mcp_stdio_client_name,
     }
     if not settings.cloud:
-        env |= {"STORE": "embedded", "DATA_DIR": str(settings.data_dir.absolute())}
+        env |= {"STORE": "embedded", "DATA_DIR": str(settings.data_dir)}
     for name in PLAIN:
         value = getattr(settings, name.lower())
         if value and name.lower() in settings.model_fields_set:

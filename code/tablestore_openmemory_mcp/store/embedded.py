@@ -33,7 +33,7 @@ class EmbeddedConnector:
     setting = "DATA_DIR"
 
     def __init__(self, data_dir: Path) -> None:
-        self._dir = data_dir.expanduser()
+        self._dir = data_dir
         self._ready = self._dir / "store.json"
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
