@@ -19,7 +19,7 @@ settings = Settings.load(json.loads(sys.argv[1]))
 store = TablestoreStore.open(settings)
 service = MemoryService.from_settings(settings, store)
 scope = Scope("u", "c")
-service.search(scope, "warm")
+import openai, tablestore, tablestore_openmemory_mcp.memory.mem0_engine  # so that all begin at the same moment
 print("ready", flush=True)
 for line in sys.stdin:
     try:
@@ -47,6 +47,7 @@ def test_the_same_facts_from_many_processes(fake: FakeOpenAI, emulator: Emulator
         "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
         "TABLESTORE_TABLE_NAME": f"many{processes}",
         "TABLESTORE_VECTOR_DIMENSION": "64",
+        "ADD_TIMEOUT": "600",
     }
     fake.answer(lambda body: "new retrieved facts" in json.dumps(body), json.dumps({"memory": []}))
     workers = [

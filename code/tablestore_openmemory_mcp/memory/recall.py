@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from dataclasses import replace
 
 import numpy as np
@@ -42,8 +42,8 @@ class Recall:
         try:
             vector = self._embedder.embed([query], deadline=deadline)[0]
         finally:
-            snapshot = reading.result()
-        snapshot = reembedded(store, snapshot, self._embedder, deadline)
+            wait([reading])  # whose own failure must not hide the embedder's
+        snapshot = reembedded(store, reading.result(), self._embedder, deadline)
         return self._by_both(store, snapshot, index, query, vector, limit, deadline)
 
     def _by_both(
