@@ -4,7 +4,7 @@
     OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/retrieval.py --model text-embedding-v4 --dimension 1024
 
 The Chinese set is ours and always measured. LoCoMo and BEAM are their owners': fetch them yourself; nothing is kept.
-The rule was chosen on LoCoMo's even conversations, BEAM's first ten chats and the Chinese set; the rest is reported apart.
+The rule was chosen on LoCoMo's even conversations, BEAM's first ten chats and the Chinese set: the rest stands apart.
 """
 
 import argparse
