@@ -10,9 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import tablestore
 
+from support.emulator import Emulator, connect
 from support.observed import descriptors, memory, threads
-from support.processes import Server, wait_until
+from support.processes import Server, tablestore_environ, wait_until
 from support.raw_connections import INITIALIZE, RawConnection, RawStream, raw_streams, tool_call
 
 pytestmark = pytest.mark.slow
@@ -103,6 +105,25 @@ def test_connections_that_drop_leave_nothing(server: Server) -> None:
         assert {stream.opened for stream in streams} == {200}
     assert server.stop() == 0
     assert "Traceback" not in server.log
+
+
+def test_streams_that_drop_leave_no_row(tmp_path: Path) -> None:
+    """Instances that share a Tablestore write down which of them holds a stream."""
+    with Emulator() as emulator:
+        cloud = tablestore_environ(emulator) | {"MEMORY_PIPELINE": "verbatim", "LOG_LEVEL": "WARNING"}
+        client = connect(emulator)
+        with Server(tmp_path, **cloud) as server:
+            with raw_streams(server.port, 1):
+                wait_until(lambda: streams_noted(client) == 1, PATIENCE)
+            drop_all(server.port, range(ROUNDS // 20))
+            wait_until(lambda: streams_noted(client) == 0, PATIENCE, lambda: f"{streams_noted(client)} rows left")
+
+
+def streams_noted(client: tablestore.OTSClient) -> int:
+    first = [("kind", "stream"), ("id", tablestore.INF_MIN), ("n", tablestore.INF_MIN)]
+    last = [("kind", "stream"), ("id", tablestore.INF_MAX), ("n", tablestore.INF_MAX)]
+    _, _, rows, _ = client.get_range("mem0_sessions", "FORWARD", first, last, limit=5_000, max_version=1)
+    return len(rows)
 
 
 def drop_all(port: int, rounds: range) -> None:

@@ -86,8 +86,12 @@ class Relay:
     async def _announce(self, session: Session) -> None:
         owner = _owner(session.caller.principal)
         columns = {"instance": self._instance, "owner": owner, "at": now()}
-        if await self._desk.put("stream", session.digest, 0, columns):
+        if not await self._desk.put("stream", session.digest, 0, columns):
+            return
+        if self._sessions.by_digest(session.digest) is session:
             self._announced[session.digest] = time.monotonic()
+        else:  # closed while the reader announced it again: its removal may have come before this row
+            await self._desk.remove("stream", session.digest, 0)
 
     async def _read_on(self) -> None:
         swept = float("-inf")
