@@ -56,15 +56,22 @@ def base(server: Server) -> str:
 
 
 async def converse(http: httpx.AsyncClient, user: str, calls: int) -> None:
-    """One session whose every POST goes to the next instance."""
+    """Every POST of a session goes to the next instance. On a machine that is too busy to claim a message in time the
+    answer is 404: then it did not run, and will not, so it is said again in a new session."""
     headers = bearer(user)
-    async with RawSse.open(http, f"/mcp/cline/sse/{user}", headers) as stream:
-        for n in range(calls):
-            response = await stream.post(call(n, "add_memories", text=f"fact {n} of {user}"), headers)
-            assert response.status_code == 202, response.text
-            answer = await stream.message()
-            assert answer["id"] == n
-            assert f"fact {n} of {user}" in text_of(answer)
+    said = 0
+    while said < calls:
+        async with RawSse.open(http, f"/mcp/cline/sse/{user}", headers) as stream:
+            while said < calls:
+                text = f"fact {said} of {user}"
+                response = await stream.post(call(said, "add_memories", text=text), headers)
+                if response.status_code == 404:
+                    break
+                assert response.status_code == 202, response.text
+                answer = await stream.message()
+                assert answer["id"] == said
+                assert text in text_of(answer)
+                said += 1
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,7 @@ async def test_what_the_relay_refuses(tmp_path: Path) -> None:
                     base(other) + "/mcp/messages/?session_id=" + "0" * 32, json=message, headers=mine
                 )
                 assert unknown.status_code == 404
-                assert (await http.post(elsewhere, json=message, headers=mine)).status_code == 202
+                assert (await stream.post(message, mine)).status_code == 202  # none of this harmed the session
                 assert text_of(await stream.message()) == "[]"
 
             async def gone() -> bool:

@@ -21,7 +21,9 @@ T = TypeVar("T")
 
 PATIENCE = 2.0  # seconds a message waits to be claimed
 LOOK = 0.04  # seconds between looks whether it was
-DEADLINE = 3.0  # seconds of one request to the store
+DEADLINE = 10.0  # seconds of one request to the store
+ANNOUNCE = 3.0  # seconds that a new stream may wait for the store
+UNCLEAR = 15.0  # seconds to find out what became of a message while the store is away
 SLOW = 1.0  # seconds
 STALE = 30_000  # ms; an older message is not run any more: whoever sent it has given up
 STREAM_LIFE = 48 * 3_600_000  # ms until the row of a stream is taken for a dead instance's
@@ -75,7 +77,7 @@ class Desk:
         """Write a row; False if the store is away."""
 
         def write() -> bool:
-            self._rows().put(kind, id_, n, columns, deadline=_soon())
+            self._rows().put(kind, id_, n, columns, deadline=time.monotonic() + ANNOUNCE)
             return True
 
         return bool(await self._try(write))
@@ -117,7 +119,13 @@ class Desk:
         """The message's fate, and whether it had to be withdrawn: then the row stays, for its holder to see."""
         ends = time.monotonic() + PATIENCE
         while True:
-            row = await self._thread(lambda: self._rows().get("inbox", instance, n, deadline=_soon()))
+            try:
+                row = await self._thread(lambda: self._rows().get("inbox", instance, n, deadline=_soon()))
+            except ServiceError:
+                if time.monotonic() > ends + UNCLEAR:
+                    raise
+                await anyio.sleep(LOOK)
+                continue
             state = "gone" if row is None else row.columns["state"]
             if row is None or state != "new":
                 return ("taken" if state == "taken" else "gone"), state == "withdrawn"

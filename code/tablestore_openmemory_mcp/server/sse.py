@@ -38,6 +38,7 @@ HEADERS = [
 
 ACCEPTED = PlainTextResponse("Accepted", 202)
 GONE = PlainTextResponse("Could not find session. Open a new stream.", 404)
+UNKNOWN = PlainTextResponse("The store is away; it is not known whether the stream's instance has this message.", 503)
 NO_MESSAGE = PlainTextResponse("Could not parse message: send one JSON-RPC 2.0 message in UTF-8.", 400)
 
 
@@ -148,7 +149,9 @@ class SseMessages:
             fate = await self._relay.forward(session_id, principal, body, request_id)
         except StoreError as e:
             logger.warning("a message could not be relayed: %s", e)
-            return PlainTextResponse("The instance that holds the stream cannot be reached; call again.", 503)
+            return PlainTextResponse(
+                "The store is away: it is not known whether the instance that holds the stream has this.", 503
+            )
         return ACCEPTED if fate == "taken" else GONE
 
 

@@ -26,7 +26,7 @@ LEEWAY = 30  # seconds that clocks may disagree
 REVOKED_FRESH = 30.0  # seconds until a revocation is known everywhere
 REVOKED_RETRY = 5.0  # seconds between attempts while the store is away: nobody shall wait for it at every call
 REVOKED_SECONDS = 3.0  # of one attempt
-SECRET_SECONDS = 60.0  # to get the secret, and with it to make the tables of a new instance
+FIRST_SECONDS = 30.0  # to read the list or the secret for the first time, and so to make the tables of a new instance
 REVOKED_STALE = 900.0  # seconds a known list is good for while the store is away
 
 
@@ -111,7 +111,7 @@ class Tokens:
     def _all_keys(self) -> dict[str, bytes]:
         with self._lock:
             if not self._keys:
-                secrets = self._given or (self._rows().secret("auth", deadline=time.monotonic() + SECRET_SECONDS),)
+                secrets = self._given or (self._rows().secret("auth", deadline=time.monotonic() + FIRST_SECONDS),)
                 self._keys = {_key_id(secret): secret.encode() for secret in secrets}
             return self._keys
 
@@ -121,7 +121,8 @@ class Tokens:
             if now - self._revoked_at > REVOKED_FRESH and now - self._asked_at > REVOKED_RETRY:
                 self._asked_at = now
                 try:
-                    rows = self._rows().list("revoked", deadline=now + REVOKED_SECONDS)
+                    patience = REVOKED_SECONDS if self._revoked_at > 0 else FIRST_SECONDS
+                    rows = self._rows().list("revoked", deadline=now + patience)
                 except StoreError as e:
                     logger.warning("the list of revoked tokens could not be read: %s", e)
                 else:
