@@ -1,7 +1,6 @@
 """Credentials, budgets, repeats, expiry, single memories, and what happens while the LLM is away."""
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +9,7 @@ from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
 from tablestore_openmemory_mcp.memory.service import MemoryService
+from tablestore_openmemory_mcp.memory.unit import Unit, now_ms
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -156,33 +156,35 @@ def test_deletes_are_all_or_none(service: MemoryService, scope: Scope) -> None:
     assert service.list(scope).total == 1
 
 
-def test_an_expired_memory_is_invisible_at_once(make: MakeService, scope: Scope) -> None:
+def store_expired(plain: PlainStore, scope: Scope, text: str) -> str:
+    """Commit a memory whose time is over, and return its id."""
+    store = plain.scope(scope)
+    unit = Unit(store.snapshot())
+    memory = unit.add(text, None, None, expires_at=unit.now - 1)
+    store.commit(unit.changes, base=unit.base)
+    return memory.id
+
+
+def test_an_expired_memory_is_invisible_at_once(make: MakeService, plain: PlainStore, scope: Scope) -> None:
     service = make(MEMORY_PIPELINE="verbatim")
-    soon = time.time_ns() // 1_000_000 + 300
-    [outcome] = service.add(scope, "停车位在 B2-17", expires_at=soon).results
-    service.add(scope, "我住在上海")
-    assert service.list(scope).total == 2
-    while time.time_ns() // 1_000_000 < soon:
-        time.sleep(0.01)
+    hour = now_ms() + 3_600_000
+    service.add(scope, "我住在上海", expires_at=hour)
+    gone = store_expired(plain, scope, "停车位在 B2-17")
     assert [m.text for m in service.list(scope).memories] == ["我住在上海"]
     assert [h.memory.text for h in service.search(scope, "停车位")] == ["我住在上海"]
-    assert service.get(scope, outcome.id) is None
+    assert service.get(scope, gone) is None
     with pytest.raises(InvalidInput, match="no memory"):
-        service.update(scope, outcome.id, "x")
-    assert service.add(scope, "停车位在 B2-17").results  # it is not known any more
+        service.update(scope, gone, "x")
+    assert service.add(scope, "停车位在 B2-17").results, "it is not known any more"
     with pytest.raises(InvalidInput, match="past"):
-        service.add(scope, "x", expires_at=soon)
+        service.add(scope, "x", expires_at=now_ms() - 1)
 
 
 def test_expired_memories_are_deleted_along_with_later_writes(
     make: MakeService, plain: PlainStore, scope: Scope
 ) -> None:
-    service = make(OPENAI_API_KEY="")
-    soon = time.time_ns() // 1_000_000 + 50
-    service.add(scope, "停车位在 B2-17", expires_at=soon)
-    while time.time_ns() // 1_000_000 < soon:
-        time.sleep(0.01)
-    assert [o.event for o in service.add(scope, "我住在上海").results] == ["ADD"]
+    store_expired(plain, scope, "停车位在 B2-17")
+    assert [o.event for o in make(OPENAI_API_KEY="").add(scope, "我住在上海").results] == ["ADD"]
     assert len(plain.scope(scope).snapshot().memories) == 1
 
 
