@@ -73,3 +73,12 @@ def test_a_memory_deleted_and_added_again_is_there(client: MemoryClient, llm: Fa
     script(llm, said, ("0", old, "DELETE"), ("1", old, "ADD"))
     client.add(said)
     assert client.texts() == [old]
+
+
+def test_a_part_is_not_added_for_the_whole(client: MemoryClient, llm: FakeOpenAI) -> None:
+    old, said = "Likes pizza with cheese", "Likes pizza, detests olives, avoids peanuts because of an allergy"
+    script(llm, old)
+    client.add(old)
+    script(llm, said, ("0", old, "NONE"), ("1", "Likes pizza", "ADD"))
+    client.add(said)
+    assert set(client.texts()) == {old, said}

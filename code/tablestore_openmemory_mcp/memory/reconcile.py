@@ -136,7 +136,7 @@ class _Settling:
         for text in texts:
             i = self._said_by(text)
             if i is not None:
-                self._do("ADD", text)
+                self._do("ADD", text if self._says(text, i) else self.facts[i].text)  # never a part for the whole
                 self._answer([n for n in self._open() if n == i or self._says(text, n)])
 
     def confirmations(self, strays: Sequence[str]) -> None:
