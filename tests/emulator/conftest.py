@@ -35,4 +35,6 @@ def make_table(client: Any) -> Iterator[Callable[..., str]]:
 
     yield make
     for name in set(made) & set(client.list_table()):
+        for _, index in client.list_search_index(name):
+            client.delete_search_index(name, index)
         client.delete_table(name)
