@@ -1,5 +1,6 @@
 """Filters on reads, conditions on writes."""
 
+import time
 from typing import Any
 
 import pytest
@@ -123,8 +124,9 @@ def test_a_condition_on_a_row_that_is_not_there(client: Any, make_table: Any) ->
 
 def test_older_versions_count_when_asked_for(client: Any, make_table: Any) -> None:
     table = make_table(max_version=2)
-    for value in ("old", "new"):
-        client.update_row(table, ots.Row(KEY, {"put": [("c", value, None)]}), ots.Condition("IGNORE"))
+    now = time.time_ns() // 1_000_000  # told: two writes of one millisecond would be one version
+    for value, at in (("old", now - 1), ("new", now)):
+        client.update_row(table, ots.Row(KEY, {"put": [("c", value, at)]}), ots.Condition("IGNORE"))
     both = SingleColumnCondition("c", "old", Is.EQUAL, latest_version_only=False)
     assert get(client, table, KEY, column_filter=both, max_version=2) == {"c": "new"}
     newest = SingleColumnCondition("c", "old", Is.EQUAL, latest_version_only=True)
