@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 help:
 	@echo "make run    start the server on 0.0.0.0:8765 (no account, no key needed)"
 	@echo "make test   lint, type check and run the tests"
+	@echo "            longer ones: test-slow test-clients test-conformance test-fuzz test-leaks test-fc test-real"
+	@echo "make package, make template    what Function Compute deploys, and what s init gives"
 	@echo "make lock   write the requirements files anew from their .in files"
 
 $(VENV)/pyvenv.cfg:
@@ -52,7 +54,7 @@ lock:
 	    --no-emit-trusted-host --no-emit-find-links --output-file $$f.txt $$f.in || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(VENV)-lock dist build out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-* dist build out .mypy_cache .ruff_cache .pytest_cache tests/clients/node_modules
 
 # Function Compute: see docs/function-compute.md
 .PHONY: package template test-fc bench-cold-start
