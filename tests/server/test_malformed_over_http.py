@@ -1,0 +1,40 @@
+"""What is JSON but no message gets a sentence and its id back over Streamable HTTP, and nothing of a validator's."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from support.inprocess import plain_app, serving
+from support.wire import ACCEPT, call
+from tablestore_openmemory_mcp.server.messages import SENTENCE
+
+HTTP = "/mcp/cline/http/alice"
+VERSIONS: list[dict[str, str]] = [{}, {"mcp-protocol-version": "2025-11-25"}]
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=["unsaid", "said"])
+@pytest.mark.parametrize(
+    ("body", "ident"),
+    [
+        ({"jsonrpc": "2.0", "id": 7, "method": 3}, 7),
+        ({"jsonrpc": "1.0", "id": "a", "method": "tools/list"}, "a"),
+        ([call(1, "list_memories")], None),
+        ({"secret": "of the body"}, None),
+        (3, None),
+    ],
+    ids=["method", "version", "batch", "object", "number"],
+)
+def test_json_that_is_no_message_gets_a_sentence(body: Any, ident: int | str | None, version: dict[str, str]) -> None:
+    with serving(plain_app()) as base:
+        refused = httpx.post(base + HTTP, json=body, headers=ACCEPT | version, timeout=20)
+    assert refused.status_code == 400
+    assert refused.json() == {"jsonrpc": "2.0", "id": ident, "error": {"code": -32600, "message": SENTENCE}}
+
+
+def test_what_is_no_json_is_a_parse_error() -> None:
+    with serving(plain_app()) as base:
+        headers = ACCEPT | {"content-type": "application/json"}
+        refused = httpx.post(base + HTTP, content=b"{", headers=headers, timeout=20)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32700)
+    assert "pydantic" not in refused.text
