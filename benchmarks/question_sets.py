@@ -56,9 +56,8 @@ def _turns(evidence: Sequence[str]) -> frozenset[str]:
 
 def beam(folder: Path) -> list[Conversation]:
     """chats/100K of mohammadtavakoli78/BEAM: the messages; no summaries, no abstentions."""
-    return [
-        _beam(chat) for chat in sorted(folder.iterdir(), key=lambda p: int(p.name)) if (chat / "chat.json").exists()
-    ]
+    chats = [file.parent for file in folder.glob("*/chat.json")]
+    return [_beam(chat) for chat in sorted(chats, key=lambda p: int(p.name))]
 
 
 def _beam(folder: Path) -> Conversation:
