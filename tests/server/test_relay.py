@@ -11,7 +11,7 @@ import pytest
 
 from support.balancer import Balancer
 from support.emulator import Emulator
-from support.processes import Server
+from support.processes import Server, tablestore_environ
 from support.wire import RawSse, call, text_of, until
 from tablestore_openmemory_mcp.server.auth.tokens import Tokens
 
@@ -27,11 +27,7 @@ def bearer(user: str) -> dict[str, str]:
 
 def cloud(emulator: Emulator) -> dict[str, str]:
     return {
-        "STORE": "tablestore",
-        "TABLESTORE_ENDPOINT": emulator.endpoint,
-        "TABLESTORE_INSTANCE_NAME": emulator.instance,
-        "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
-        "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
+        **tablestore_environ(emulator),
         "MEMORY_PIPELINE": "verbatim",
         "MCP_AUTH": "token",
         "MCP_AUTH_SECRET": SECRET,
