@@ -167,7 +167,7 @@ class Settings(BaseModel):
     max_deletions_per_add: int = Field(5, ge=0)  # that the LLM may ask for in one call
     add_fallback: Literal["error", "verbatim"] = "error"  # what an add does while the LLM is away
     allow_credentials: bool = False  # whether texts that look like keys or passwords are stored
-    llm_calls_per_user_per_day: int = Field(0, ge=0)  # 0: without bound; counted per process
+    llm_calls_per_user_per_day: int = Field(0, ge=0)  # 0: without bound
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.emulator import Emulator
+from support.emulator import Emulator, connect
 from support.fake_openai import FakeOpenAI
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.memory.service import MemoryService
@@ -45,8 +45,10 @@ def emulator() -> Iterator[Emulator]:
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """`open_store(prefix, VARIABLE=…)`: one more instance's store on the tables of that prefix."""
     stores: list[TablestoreStore] = []
+    prefixes: set[str] = set()
 
     def build(prefix: str, **environ: str) -> TablestoreStore:
+        prefixes.add(prefix)
         emulator: Emulator = request.getfixturevalue("emulator")
         given = {
             "TABLESTORE_ENDPOINT": emulator.endpoint,
@@ -63,6 +65,19 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     yield build
     for store in stores:
         store.close()
+    if prefixes:  # an instance takes 64 tables
+        drop_tables(request.getfixturevalue("emulator"), tuple(prefixes))
+
+
+def drop_tables(emulator: Emulator, prefixes: tuple[str, ...]) -> None:
+    """Those whose names begin with one of `prefixes`."""
+    client = connect(emulator)
+    for table, index in client.list_search_index(None):
+        if table.startswith(prefixes):
+            client.delete_search_index(table, index)
+    for table in client.list_table():
+        if table.startswith(prefixes):
+            client.delete_table(table)
 
 
 @pytest.fixture

@@ -1,14 +1,20 @@
 """What an add does, and what it costs, counted in real HTTP requests."""
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
+from support.emulator import Emulator
 from support.fake_openai import FakeOpenAI
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
+
+MakeService = Callable[..., MemoryService]
+OpenStore = Callable[..., TablestoreStore]
 
 CONSTANTS = "常量全部采用大写字母加下划线进行命名"
 
@@ -92,6 +98,34 @@ def test_embedding_requests_are_a_tenth_of_the_facts(
     result = serving.add(scope, "。".join(f"我喜欢{topics[2 * n : 2 * n + 2]}" for n in range(facts)))
     assert len(result.results) == facts
     assert (fake.count("chat"), fake.count("embeddings")) == (1, embeddings)
+
+
+@pytest.mark.parametrize("facts", [1, 20])
+def test_an_add_is_four_round_trips_to_the_store(
+    make: MakeService, open_store: OpenStore, prefix: str, emulator: Emulator, scope: Scope, facts: int
+) -> None:
+    topics = "阅读跑步游泳滑雪摄影烹饪园艺围棋书法钢琴吉他登山骑行钓鱼唱歌编织瑜伽网球篮球木工"
+    for environ in ({}, {"ADD_FALLBACK": "verbatim"}):
+        service = make(open_store(prefix), **environ)
+        here = Scope(scope.user_id, f"{facts} {environ}")
+        service.list(here)  # the tables are there
+        before = Counter(emulator.calls())
+        added = service.add(here, "。".join(f"我喜欢{topics[2 * n : 2 * n + 2]}" for n in range(facts)))
+        assert len(added.results) == facts
+        spent = Counter(emulator.calls()) - before
+        assert spent == {"GetRow": 1, "UpdateRow": 2, "BatchWriteRow": 1}, environ
+
+
+def test_a_search_is_one_embedding_request_and_one_row(
+    make: MakeService, open_store: OpenStore, prefix: str, emulator: Emulator, fake: FakeOpenAI, scope: Scope
+) -> None:
+    service = make(open_store(prefix))
+    service.add(scope, "我住在上海。我喜欢吃辣的东西。")
+    fake.forget()
+    before = Counter(emulator.calls())
+    assert service.search(scope, "我住在哪里")
+    assert Counter(emulator.calls()) - before == {"GetRow": 1}
+    assert (fake.count("chat"), fake.count("embeddings")) == (0, 1)
 
 
 def test_an_add_reads_the_scope_once_and_commits_once(service: MemoryService, plain: PlainStore, scope: Scope) -> None:

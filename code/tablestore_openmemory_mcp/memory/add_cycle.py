@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from ..errors import ModelDenied, ModelError, ModelNonsense, ModelUnavailable
 from ..settings import Settings
 from ..store.model import Memory, Snapshot
+from .asking import Chat
+from .budget import Counts, MeteredChat
 from .extraction import extract
-from .guards import Budget, MeteredChat
 from .job import Job, Place
 from .llm import ChatModel
 from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
@@ -19,7 +20,7 @@ from .model import AddResult, Outcome
 from .outage import MARK, pending
 from .planner import Decider, Planner
 from .reconcile import is_forgetting
-from .repeats import Repeats
+from .repeats import asked, sign, stands
 from .scope_index import ScopeIndex
 from .text import likeness_key
 from .unit import Unit, is_living
@@ -36,81 +37,96 @@ _TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for 
 class AddCycle:
     """Thread-safe: one for the process. Each add gets a Mem0 of its own, bound to the scope."""
 
-    def __init__(self, settings: Settings, chat: ChatModel) -> None:
+    def __init__(self, settings: Settings, chat: ChatModel, counts: Callable[[], Counts]) -> None:
+        """`counts` tells where LLM calls are counted; asked only if there is a budget."""
         self._settings = settings
         self._chat = chat
+        self._counts = counts
         self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
-        self._budget = Budget(settings.llm_calls_per_user_per_day)
-        self._repeats = Repeats()
         self._falls_back = settings.add_fallback == "verbatim"
 
     def run(self, place: Place, text: str, job: Job) -> AddResult:
         """What `text` did to the scope. Raises LimitExceeded, Busy, a ModelError or a StoreError; then nothing was."""
-        scope = place.store.scope
-        if self._repeats.heard(scope, text) and self._repeats.stands(place.store.snapshot(deadline=job.deadline), text):
+        base = place.store.snapshot(deadline=job.deadline)
+        if stands(base, self._name(text)):
             return AddResult([], ALL_KNOWN)
         if self._settings.pipeline == "additive":
-            return self._add_only(place, text, job)
+            return self._add_only(place, base, text, job)
         if not self._falls_back:
-            return self._by_way_of_mem0(place, text, job)
+            return self._by_way_of_mem0(place, base, text, job)
         remaining = job.deadline - time.monotonic()
         hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining)
         try:
-            self._catch_up(place, hurried)
-            return self._by_way_of_mem0(place, text, hurried)
+            base = self._caught_up(place, base, hurried)
+            if stands(base, self._name(text)):
+                return AddResult([], ALL_KNOWN)
+            return self._by_way_of_mem0(place, base, text, hurried)
         except (ModelUnavailable, ModelDenied) as e:
             return self._word_for_word(place, text, job, e)
 
-    def _by_way_of_mem0(self, place: Place, text: str, job: Job) -> AddResult:
+    def _by_way_of_mem0(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
         done: list[AddResult] = []
 
         def step(said: str, metadata: Mapping[str, Any]) -> Sequence[Outcome]:
-            done.append(self._remember(place, said, replace(job, metadata=metadata)))
+            done.append(self._remember(place, base, said, replace(job, metadata=metadata))[0])
             return done[0].results
 
         ScopedMem0(place.store.scope, step).remember(text, job.metadata)
         return done[0]
 
-    def _remember(self, place: Place, text: str, job: Job, replaces: str | None = None) -> AddResult:
-        chat = MeteredChat(self._chat, self._budget, place.store.scope.user_id)
+    def _remember(
+        self, place: Place, base: Snapshot, text: str, job: Job, replaces: str | None = None
+    ) -> tuple[AddResult, Snapshot]:
+        """What came of `text`, and the scope after it."""
+        chat = self._metered(place)
         extracted = extract(chat, self._prompts, text, job)
         if not extracted.facts and not replaces:
-            return AddResult([], NOTHING_WORTH)
+            return AddResult([], NOTHING_WORTH), base
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
         planner = Planner(extracted.facts, job, place, decider, replaces)
-        unit, after = write(place.store, planner.unit, job.deadline)
-        self._repeats.note(text, unit.outcomes, after)
+
+        def make(latest: Snapshot) -> Unit:
+            unit = planner.unit(latest)
+            whole = not extracted.torn and not planner.withheld
+            return sign(unit, self._name(text)) if whole else unit
+
+        unit, after = write(place.store, make, job.deadline, base)
         notes = [] if unit.outcomes else [_why_nothing(extracted.facts)]
         if extracted.torn:
             notes.append("The LLM stopped half-way: the last of what was said may be missing.")
         if planner.withheld:
             notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
-        return AddResult(unit.outcomes, " ".join(notes) or None)
+        return AddResult(unit.outcomes, " ".join(notes) or None), after
 
-    def _add_only(self, place: Place, text: str, job: Job) -> AddResult:
+    def _add_only(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
         """Mem0's own pipeline; of what it extracted, what is not yet known is added."""
         if place.embedder is None:
             raise ValueError("Mem0's own pipeline needs an embedder")
-        chat = MeteredChat(self._chat, self._budget, place.store.scope.user_id)
-        drawn = Unit(place.store.snapshot(deadline=job.deadline), job.actor)
-        AdditiveMem0(place.store, drawn, place.embedder, chat, job).remember(text, job.metadata)
+        drawn = Unit(base, job.actor)
+        AdditiveMem0(place.store, drawn, place.embedder, self._metered(place), job).remember(text, job.metadata)
         if not drawn.changes:
             return AddResult([], NOTHING_WORTH)
         job.progress("writing")
-        unit, _ = write(place.store, lambda base: _unknown_of(drawn, base, place.index), job.deadline)
+
+        def make(latest: Snapshot) -> Unit:
+            return sign(_unknown_of(drawn, latest, place.index), self._name(text))
+
+        unit, _ = write(place.store, make, job.deadline, base)
         return AddResult(unit.outcomes, None if unit.changes else ALL_KNOWN)
 
-    def _catch_up(self, place: Place, job: Job) -> None:
-        """Reconcile what an outage left, before anything newer. An LLM that is still away ends it."""
-        for memory in pending(place.store.snapshot(deadline=job.deadline)):
+    def _caught_up(self, place: Place, base: Snapshot, job: Job) -> Snapshot:
+        """The scope after what an outage left was reconciled, before anything newer. An LLM that is still away ends
+        it."""
+        for memory in pending(base):
             kept = {k: v for k, v in memory.metadata.items() if k not in MARK}
             theirs = replace(job, metadata=kept, expires_at=memory.expires_at)
             try:
-                self._remember(place, memory.text, theirs, replaces=memory.id)
+                _, base = self._remember(place, base, memory.text, theirs, replaces=memory.id)
             except ModelNonsense as e:  # asked again with every add, it would let none of them pass
                 logger.warning("a text from an outage stays word for word: %s", e)
                 plain = replace(memory, metadata=kept)
-                write(place.store, partial(_touched, new=plain), job.deadline)
+                _, base = write(place.store, partial(_touched, new=plain), job.deadline, base)
+        return base
 
     def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
         marked = replace(job, metadata={**job.metadata, **MARK})
@@ -123,6 +139,16 @@ class AddCycle:
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
         return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
+
+    def _metered(self, place: Place) -> Chat:
+        per_day = self._settings.llm_calls_per_user_per_day
+        return MeteredChat(self._chat, self._counts(), place.store.scope.user_id, per_day) if per_day else self._chat
+
+    def _name(self, text: str) -> str:
+        """Names what is asked about `text`: with other prompts, by another model, on another day, it is another."""
+        own = self._settings.mem0_update_memory_prompt or ""
+        question = [message["content"] for message in self._prompts.extraction(text)]
+        return asked(self._settings.pipeline, self._settings.llm_model, own, *question)
 
 
 def _why_nothing(facts: Sequence[str]) -> str:

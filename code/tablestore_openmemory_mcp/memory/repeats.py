@@ -1,42 +1,33 @@
-"""The same text said again costs no LLM call, as long as all that came of it is as it was."""
+"""The same text said again costs no LLM call, as long as all that came of it is as it was.
 
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+A memory is marked with what was asked when it got its text, and with how many memories got theirs then. Whatever gives
+it another text takes the mark away, so any instance can tell from a snapshot whether all of them still stand.
+"""
 
-from ..scope import Scope
+import secrets
+from collections import Counter
+
 from ..store.model import Snapshot, text_hash
-from .model import Outcome
-
-_MOST = 10_000
+from .unit import Unit, is_living, now_ms
 
 
-class Repeats:
-    """Which revisions a text left behind. Kept in this process; the least recently used are forgotten. Thread-safe."""
+def asked(*parts: str) -> str:
+    """A short name for what a model was asked: all that its answer may depend on, today's date included."""
+    return text_hash("\n".join(parts))[:16]
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._left: OrderedDict[tuple[Scope, str], Mapping[str, int]] = OrderedDict()
 
-    def heard(self, scope: Scope, text: str) -> bool:
-        """Whether `text` has been said in `scope`; then ask `stands`."""
-        with self._lock:
-            return (scope, text_hash(text)) in self._left
+def sign(unit: Unit, name: str) -> Unit:
+    """Mark what came of `name`. One that deleted something is not marked: nothing is left to look at."""
+    events = [outcome.event for outcome in unit.outcomes]
+    if events and "DELETE" not in events:
+        unit.sign(f"{name} {len(events)} {secrets.token_hex(4)}")  # at random: two adds of one text are not one
+    return unit
 
-    def stands(self, snapshot: Snapshot, text: str) -> bool:
-        """Whether every memory that `text` made or changed still has the revision that it left."""
-        with self._lock:
-            left = self._left.get((snapshot.scope, text_hash(text)), {})
-        memories = snapshot.memories
-        return bool(left) and all(i in memories and memories[i].rev == rev for i, rev in left.items())
 
-    def note(self, text: str, outcomes: Sequence[Outcome], after: Snapshot) -> None:
-        """Remember what `text` left. One that deleted something is not remembered: there is no revision to look at."""
-        if not outcomes or any(o.event == "DELETE" or o.id not in after.memories for o in outcomes):
-            return
-        with self._lock:
-            key = (after.scope, text_hash(text))
-            self._left[key] = {o.id: after.memories[o.id].rev for o in outcomes}
-            self._left.move_to_end(key)
-            while len(self._left) > _MOST:
-                self._left.popitem(last=False)
+def stands(snapshot: Snapshot, name: str) -> bool:
+    """Whether `name` was asked before, and every memory that it made or changed is as it left it."""
+    now = now_ms()
+    left = Counter(
+        m.source for m in snapshot.memories.values() if m.source and m.source.startswith(name) and is_living(m, now)
+    )
+    return any(found == int(source.split()[1]) for source, found in left.items())

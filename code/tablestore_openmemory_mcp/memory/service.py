@@ -26,12 +26,17 @@ from .writing import write
 
 if TYPE_CHECKING:
     from .add_cycle import AddCycle
+    from .budget import Counts
 
 SEARCH_SECONDS = 20.0
 
 
 class Store(Protocol):
+    """See TablestoreStore."""
+
     def scope(self, scope: Scope) -> ScopeStore: ...
+    @property
+    def sessions(self) -> "Counts": ...
 
 
 class MemoryService:
@@ -185,7 +190,7 @@ class MemoryService:
                 from .add_cycle import AddCycle  # takes a second: it imports Mem0
 
                 assert self._chat is not None  # noqa: S101 - for the type checker
-                self._cycle = AddCycle(self._settings, self._chat)
+                self._cycle = AddCycle(self._settings, self._chat, lambda: self._store.sessions)
             return self._cycle
 
     def _place(self, store: ScopeStore) -> Place:

@@ -95,6 +95,7 @@ class Unit:
             vector=vector,
             vector_model=model,
             updated_at=max(self.now, old.updated_at),
+            source=None,
             metadata=old.metadata if metadata is None else dict(metadata),
             expires_at=old.expires_at if expires_at is None else expires_at,
         )
@@ -111,6 +112,12 @@ class Unit:
         old = self._known(memory_id)
         self._put(Change("DELETE", memory_id, None, old_text=old.text, reason=reason, actor=self.actor))
         return old
+
+    def sign(self, source: str) -> None:
+        """Mark the texts that this unit wrote as what came of `source` (see repeats)."""
+        for change in self._changes.values():
+            if change.new and change.event != "TOUCH":
+                self._changes[change.id] = replace(change, new=replace(change.new, source=source))
 
     def drop_expired(self, most: int = 20) -> None:
         """Delete some of the memories that nobody can see any more, along with the other changes."""

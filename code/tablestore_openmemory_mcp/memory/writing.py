@@ -12,13 +12,15 @@ _PAUSE = 0.02  # seconds, the most that a writer waits after its first lost race
 _LONGEST_PAUSE = 0.5
 
 
-def write(store: ScopeStore, make: Callable[[Snapshot], Unit], deadline: float) -> tuple[Unit, Snapshot]:
-    """Commit what `make` makes of the scope as it is; when another writer was first, make it anew.
+def write(
+    store: ScopeStore, make: Callable[[Snapshot], Unit], deadline: float, base: Snapshot | None = None
+) -> tuple[Unit, Snapshot]:
+    """Commit what `make` makes of the scope (as it is, or was at `base`); when another writer was first, make it anew.
 
     Returns the unit and the scope after it; a unit without changes is not committed. Raises Busy at `deadline`
     (time.monotonic()), or what `make` and the store raise.
     """
-    base = store.snapshot(deadline=deadline)
+    base = base or store.snapshot(deadline=deadline)
     pause = _PAUSE
     while True:
         unit = make(base)

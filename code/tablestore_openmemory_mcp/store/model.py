@@ -32,6 +32,7 @@ class Memory:
     vector: Vector | None = None  # float32, TABLESTORE_VECTOR_DIMENSION long; None if stored without an embedder
     vector_model: str | None = None  # the model that made `vector`
     expires_at: int | None = None
+    source: str | None = None  # which add gave it its text: the memory service's mark, opaque here
     rev: int = 0  # the head's `seq` of the commit that wrote it; 0 before it is committed
 
 

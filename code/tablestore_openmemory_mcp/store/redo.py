@@ -76,5 +76,6 @@ def _memory(memory: Memory, vectors: list[Vector]) -> dict[str, Any]:
         "metadata": dict(memory.metadata),
         "vector_model": memory.vector_model,
         "expires_at": memory.expires_at,
+        "source": memory.source,
         "size": 0 if memory.vector is None else len(memory.vector),
     }

@@ -23,6 +23,7 @@ _TEXT_COLUMNS = (
     "created_at",
     "updated_at",
     "expires_at",
+    "source",
     "written_at",
     "deleted",
 )
@@ -118,6 +119,7 @@ def read_memory(row: StoredRow) -> MemoryRow:
         vector=None if blob is None else np.frombuffer(blob, "<f4").astype(np.float32, copy=False),
         vector_model=c.get("model"),
         expires_at=c.get("expires_at"),
+        source=c.get("source"),
         rev=c["rev"],
     )
     return MemoryRow(memory_id, c["rev"], c["epoch"], c["written_at"], memory, c["hash"])
@@ -170,6 +172,7 @@ def _cells(memory: Memory) -> dict[str, Any]:
         "created_at": memory.created_at,
         "updated_at": memory.updated_at,
         "expires_at": memory.expires_at,
+        "source": memory.source,
     }
 
 

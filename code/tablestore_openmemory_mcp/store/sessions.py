@@ -1,10 +1,11 @@
-"""Rows that belong to no scope: inboxes of the relay, revoked tokens, and secrets made once per deployment."""
+"""Rows that belong to no scope: inboxes of the relay, revoked tokens, budgets, secrets made once per deployment."""
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import StoreError
+from .failures import OutcomeUnknown
 from .gateway import Gateway
 from .requests import HIGHEST, LOWEST, Cells, Delete, Get, Guard, Key, Put, Range, Update
 from .tables import Tables
@@ -21,7 +22,7 @@ class SessionRow:
 
 
 class SessionRows:
-    """Values are strings, integers, booleans or bytes (kept as blobs). Each method is one round trip."""
+    """Values are strings, integers, booleans or bytes (kept as blobs). A method is one round trip, or says how many."""
 
     def __init__(self, gateway: Gateway, tables: Tables) -> None:
         self._gateway = gateway
@@ -76,6 +77,26 @@ class SessionRows:
         """Remove rows; those that are not there are no error."""
         self._tables.ensure(deadline)
         self._gateway.write_many([Delete(self._table(), _key(kind, id_, n)) for n in ns], deadline=deadline)
+
+    def take(self, kind: str, id_: str, period: str, most: int, *, deadline: float | None = None) -> bool:
+        """Count one more in `period`, unless `most` were counted: exactly, whoever else counts. Two round trips and two
+        more for each race lost. One whose write is never answered may count twice."""
+        while True:
+            row = self.get(kind, id_, 0, deadline=deadline)
+            was = None if row is None else str(row.columns["taken"])
+            taken = int(was.removeprefix(f"{period} ")) if was and was.startswith(f"{period} ") else 0
+            if taken >= most:
+                return False
+            columns = {"taken": f"{period} {taken + 1}"}
+            try:
+                if was is None:
+                    done = self.create(kind, id_, 0, columns, deadline=deadline)
+                else:
+                    done = self.change(kind, id_, 0, columns, where="taken", was=was, deadline=deadline)
+            except OutcomeUnknown:
+                continue
+            if done:
+                return True
 
     def secret(self, name: str, *, deadline: float | None = None) -> str:
         """A random secret (43 URL-safe characters) that every instance of this deployment gets the same; made by

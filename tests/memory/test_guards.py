@@ -1,4 +1,4 @@
-"""Credentials, budgets, repeats, expiry, single memories, and what happens while the LLM is away."""
+"""Credentials, what was recalled, expiry, single memories, and what happens while the LLM is away."""
 
 import threading
 from collections.abc import Callable
@@ -58,51 +58,6 @@ def test_talk_about_credentials_is_stored(keyless: MemoryService, scope: Scope, 
 def test_credentials_are_stored_if_the_operator_says_so(make: MakeService, scope: Scope) -> None:
     service = make(OPENAI_API_KEY="", ALLOW_CREDENTIALS="true")
     assert [service.add(scope, secret).results[0].event for secret in SECRETS] == ["ADD"] * len(SECRETS)
-
-
-def test_a_day_s_budget_is_the_user_s_not_the_client_s(make: MakeService, fake: FakeOpenAI) -> None:
-    service = make(LLM_CALLS_PER_USER_PER_DAY="2")
-    service.add(Scope("u", "a"), "我住在上海")
-    service.add(Scope("u", "b"), "我住在上海")
-    with pytest.raises(LimitExceeded, match="LLM_CALLS_PER_USER_PER_DAY"):
-        service.add(Scope("u", "a"), "我喜欢吃辣的东西")
-    assert service.add(Scope("another", "a"), "我喜欢吃辣的东西").results
-    assert fake.count("chat") == 3
-
-
-# --- repeats ------------------------------------------------------------------------------------------------------
-
-
-def test_the_same_text_again_costs_no_llm_call(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
-    said = "我住在上海。我喜欢吃辣的东西。"
-    service.add(scope, said)
-    fake.forget()
-    result = service.add(scope, f"  {said}\n")
-    assert (result.results, fake.requests) == ([], [])
-    assert result.message is not None
-    assert "already" in result.message
-
-
-@pytest.mark.parametrize("between", ["corrected", "deleted", "emptied"])
-def test_the_same_text_is_heard_again_once_what_it_left_has_changed(
-    service: MemoryService, fake: FakeOpenAI, scope: Scope, between: str
-) -> None:
-    [added] = service.add(scope, "我住在上海").results
-    if between == "corrected":
-        service.add(scope, "我现在住在北京")
-    elif between == "deleted":
-        service.delete(scope, [added.id])
-    else:
-        service.delete_all(scope)
-    fake.forget()
-    assert service.add(scope, "我住在上海").results
-    assert fake.count("extraction") == 1
-    assert "上海" in service.list(scope).memories[0].text
-
-
-def test_another_scope_s_repeat_is_no_repeat(service: MemoryService, fake: FakeOpenAI) -> None:
-    service.add(Scope("u", "a"), "我住在上海")
-    assert service.add(Scope("u", "b"), "我住在上海").results
 
 
 def test_what_was_just_recalled_is_not_stored_again(service: MemoryService, fake: FakeOpenAI, scope: Scope) -> None:
