@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from support.clients import MemoryClient, over_sse
-from support.processes import Server
+from support.processes import START, Server, wait_until
+from tablestore_openmemory_mcp.server.tools import offered
+from tablestore_openmemory_mcp.settings import Settings
 
 EXTRA = ["get_memory", "update_memory", "delete_memories", "memory_history"]
 
@@ -50,6 +53,18 @@ def test_one_memory_is_looked_up_corrected_traced_and_forgotten(server: Server) 
         assert client.texts() == ["Constants are in lower case"]
 
 
+def test_more_arguments_and_tools_and_nothing_else_is_changed() -> None:
+    usual = {name: spec.tool(Settings.load({})) for name, spec in offered(Settings.load({})).items()}
+    wanted = Settings.load({"EXTRA_TOOLS": "true"})
+    more = {name: spec.tool(wanted) for name, spec in offered(wanted).items()}
+    assert list(more) == [*usual, *EXTRA]
+    del more["add_memories"].input_schema["properties"]["expires_at"]
+    assert {name: more[name] for name in usual} == usual
+    hints = {name: more[name].annotations for name in EXTRA}
+    assert [hint.read_only_hint for hint in hints.values() if hint] == [True, False, False, True]
+    assert [hint.destructive_hint for hint in hints.values() if hint] == [False, True, True, False]
+
+
 def test_another_scopes_id_does_not_exist(server: Server) -> None:
     with over_sse(server.url("cline", "bob")) as bob, over_sse(server.url("other", "bob")) as other:
         theirs = bob.add("Bob's own fact")["results"][0]["id"]
@@ -60,17 +75,100 @@ def test_another_scopes_id_does_not_exist(server: Server) -> None:
         assert bob.texts() == ["Bob's own fact"]
 
 
-def test_expiry(server: Server) -> None:
-    with over_sse(server.url("cline", "carol")) as client:
-        memory = client.add("I am in Hangzhou until the end of the month")["results"][0]["id"]
-        update = {"memory_id": memory, "text": "I am in Hangzhou until the end of the month"}
-        past = client.call("update_memory", **update, expires_at="2020-01-01")
-        assert past.failed
-        nonsense = client.call("update_memory", **update, expires_at="soon")
-        assert nonsense.failed
-        assert "2027-01-31" in nonsense.text
-        answer(client, "update_memory", **update, expires_at="2099-01-01")
-        assert len(client.memories()) == 1
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("2099-01-31T18:00:00+08:00", "2099-01-31T10:00:00.000+00:00"),
+        ("2099-01-31T18:00:00Z", "2099-01-31T18:00:00.000+00:00"),
+        ("2099-01-31 18:00", "2099-01-31T18:00:00.000+00:00"),
+        ("2099-01-31", "2099-02-01T00:00:00.000+00:00"),  # to the end of that day, as in Mem0
+        (" 2099-01-31 ", "2099-02-01T00:00:00.000+00:00"),
+        ("9999-12-30", "9999-12-31T00:00:00.000+00:00"),
+        ("9999-12-31", None),
+        ("9999-12-31T23:59:59-12:00", None),
+        ("", None),
+    ],
+)
+def test_what_is_true_for_a_while(server: Server, written: str, shown: str | None) -> None:
+    with over_sse(server.url("cline", f"carol {written.encode().hex()}")) as client:
+        client.add("The office is in Hangzhou")
+        (added,) = answer(client, "add_memories", text="I am in Shanghai this month", expires_at=written)["results"]
+        newest, older = client.memories()
+        assert newest["id"] == added["id"]
+        assert newest.get("expires_at") == shown
+        assert "expires_at" not in older
+        (hit, *_) = client.search("Shanghai")
+        assert {**newest, "score": hit.get("score")} == {"score": None, **hit}
+        assert answer(client, "get_memory", memory_id=added["id"]) == newest
+
+
+def test_an_expiry_is_moved_kept_and_taken_away(server: Server) -> None:
+    with over_sse(server.url("cline", "erin")) as client:
+        text = "I am in Hangzhou until the end of the month"
+        memory = answer(client, "add_memories", text=text, expires_at="2098-01-01")["results"][0]["id"]
+
+        def expiry_after(**update: str) -> str | None:
+            answer(client, "update_memory", memory_id=memory, **{"text": text, **update})
+            shown: str | None = answer(client, "get_memory", memory_id=memory).get("expires_at")
+            return shown
+
+        assert expiry_after(expires_at="2099-01-01T00:00Z") == "2099-01-01T00:00:00.000+00:00"
+        assert expiry_after(text="I am in Hangzhou until 2099") == "2099-01-01T00:00:00.000+00:00"
+        assert expiry_after(expires_at="") is None
+        assert expiry_after() is None
+        assert expiry_after(expires_at="2099-01-01T00:00Z") == "2099-01-01T00:00:00.000+00:00"
+
+
+def test_a_day_lasts_to_its_end_and_a_moment_passes(server: Server) -> None:
+    with over_sse(server.url("cline", "frank")) as client:
+        client.add("I like tea")
+        today = datetime.now(UTC).date().isoformat()
+        answer(client, "add_memories", text="The lift is out of order today", expires_at=today)
+        soon = datetime.now(UTC) + timedelta(seconds=5)
+        (added,) = answer(client, "add_memories", text="The kettle is hot", expires_at=soon.isoformat())["results"]
+        wait_until(lambda: datetime.now(UTC) > soon, START)
+        assert "The kettle is hot" not in client.texts()
+        assert "The kettle is hot" not in [hit["memory"] for hit in client.search("The kettle is hot")]
+        assert client.call("get_memory", memory_id=added["id"]).failed
+        assert client.call("update_memory", memory_id=added["id"], text="The kettle is cold").failed
+
+
+@pytest.mark.parametrize("written", ["2020-01-01", "0001-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z"])
+@pytest.mark.parametrize("tool", ["add_memories", "update_memory"])
+def test_a_past_expiry_is_refused(server: Server, tool: str, written: str) -> None:
+    with over_sse(server.url("cline", "grace")) as client:
+        refused = client.call(tool, **arguments_of(tool), expires_at=written)
+        assert refused.failed
+        assert "past" in refused.text
+        assert "2027-01-31" in refused.text
+        assert client.memories() == []
+
+
+@pytest.mark.parametrize(
+    "written", ["soon", "2099-02-30", "31.01.2099", "4070908800000", "2099-01-31T25:00", "明天", "\0"]
+)
+@pytest.mark.parametrize("tool", ["add_memories", "update_memory"])
+def test_an_expiry_that_is_no_date_is_explained(server: Server, tool: str, written: str) -> None:
+    with over_sse(server.url("cline", "grace")) as client:
+        refused = client.call(tool, **arguments_of(tool), expires_at=written)
+        assert refused.failed
+        assert "no date" in refused.text
+        assert "2027-01-31" in refused.text
+        assert client.memories() == []
+
+
+@pytest.mark.parametrize("given", [4070908800000, ["2099-01-31"], True, {"date": "2099-01-31"}])
+@pytest.mark.parametrize("tool", ["add_memories", "update_memory"])
+def test_an_expiry_is_a_string(server: Server, tool: str, given: Any) -> None:
+    with over_sse(server.url("cline", "grace")) as client:
+        refused = client.call(tool, **arguments_of(tool), expires_at=given)
+        assert refused.failed
+        assert "'expires_at' as a string" in refused.text
+        assert client.memories() == []
+
+
+def arguments_of(tool: str) -> dict[str, str]:
+    return {"text": "I am in Hangzhou"} | ({"memory_id": "unknown"} if tool == "update_memory" else {})
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ async def test_tools_say_what_they_do(base: str) -> None:
     ]
     assert all("user_id" not in tool.input_schema["properties"] for tool in tools.values())
     assert all(tool.output_schema is None for tool in tools.values())
+    arguments = {name: (list(t.input_schema["properties"]), t.input_schema["required"]) for name, t in tools.items()}
+    assert arguments == {
+        "add_memories": (["text"], ["text"]),
+        "search_memories": (["query"], ["query"]),
+        "list_memories": (["cursor"], []),
+        "delete_all_memories": ([], []),
+    }
 
 
 async def test_the_black_list_hides_and_refuses() -> None:

@@ -76,7 +76,7 @@ class MemoryClient:
         return json.loads(answer.text)
 
     async def _call(self, tool: str, arguments: Mapping[str, Any]) -> Answer:
-        for said in arguments.values():
+        for said in (arguments.get("text"), arguments.get("query")):
             if isinstance(said, str):
                 discretion.said(said)
         result = await self._session.call_tool(tool, dict(arguments), read_timeout_seconds=TIMEOUT)

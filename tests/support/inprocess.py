@@ -42,6 +42,7 @@ class PlainMemory:
         actor: str | None = None,
         progress: Progress | None = None,
         deadline: float | None = None,
+        expires_at: int | None = None,
     ) -> AddResult:
         self.started.release()
         if progress:

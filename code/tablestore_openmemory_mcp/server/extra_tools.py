@@ -1,11 +1,10 @@
 """Tools beyond the reference's, for clients that manage memories one by one. Off unless EXTRA_TOOLS is set."""
 
-from datetime import UTC, datetime
-
 from mcp_types import ToolAnnotations
 
 from ..errors import InvalidInput
 from . import results
+from .expiry import milliseconds
 from .toolspec import Argument, Memory, Request, ToolSpec
 
 ID = Argument("memory_id", "The memory's id, from search_memories or list_memories.")
@@ -19,12 +18,13 @@ def _get(memory: Memory, call: Request) -> str:
 
 
 def _update(memory: Memory, call: Request) -> str:
+    expires_at = call.arguments.get("expires_at")
     outcome = memory.update(
         call.scope,
         call.arguments["memory_id"],
         call.arguments["text"],
         actor=call.scope.client_name,
-        expires_at=_milliseconds(call.arguments.get("expires_at")),
+        expires_at=None if expires_at is None else milliseconds(expires_at),
         deadline=call.deadline,
     )
     return results.outcomes([outcome])
@@ -39,16 +39,6 @@ def _history(memory: Memory, call: Request) -> str:
     return results.lineage(memory.history(call.scope, call.arguments["memory_id"]), max_bytes=call.max_bytes)
 
 
-def _milliseconds(date: str | None) -> int | None:
-    if date is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(date)
-    except ValueError:
-        raise InvalidInput("expires_at is no date; accepted: 2027-01-31 or 2027-01-31T18:00:00+08:00.") from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 _CHANGES = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
 
@@ -61,7 +51,11 @@ EXTRA_TOOLS = (
         (
             ID,
             Argument("text", "What the memory shall say, in the user's own language."),
-            Argument("expires_at", "The day or time from which on it is forgotten, in ISO 8601.", False),
+            Argument(
+                "expires_at",
+                "Until when it is remembered, a day or a time in ISO 8601. Empty: for good; left out: as before.",
+                False,
+            ),
         ),
         _update,
         description="Replace the text of one memory, word for word. What it said before stays in its history.",

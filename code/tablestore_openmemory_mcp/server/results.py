@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import LimitExceeded
 from ..scope import Scope
+from .expiry import NEVER
 
 if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not wait for
     from ..memory.model import AddResult, Hit, Outcome, Page
@@ -121,7 +122,7 @@ def _outcome(outcome: "Outcome") -> dict[str, Any]:
 
 
 def _memory(memory: "Memory", scope: Scope) -> dict[str, Any]:
-    return {
+    item = {
         "id": memory.id,
         "memory": memory.text,
         "metadata": {**memory.metadata, "source_app": SOURCE_APP, "mcp_client": scope.client_name},
@@ -129,6 +130,9 @@ def _memory(memory: "Memory", scope: Scope) -> dict[str, Any]:
         "updated_at": _iso(memory.updated_at),
         "user_id": scope.user_id,
     }
+    if memory.expires_at is not None and memory.expires_at < NEVER:
+        item["expires_at"] = _iso(memory.expires_at)
+    return item
 
 
 def _iso(milliseconds: int) -> str:

@@ -1,11 +1,13 @@
 """Which tools there are: the reference's four, by its names and with its meaning, and ours if they are wanted."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcp_types import ToolAnnotations
 
 from ..settings import Settings
 from . import results
+from .expiry import milliseconds
 from .extra_tools import EXTRA_TOOLS
 from .toolspec import Argument, Memory, Request, ToolSpec
 
@@ -20,13 +22,22 @@ INSTRUCTIONS = (
 )
 
 
+EXPIRES_AT = Argument(
+    "expires_at",
+    "Only for what is true for a while: until when to remember it, a day or a time in ISO 8601.",
+    False,
+)
+
+
 def _add(memory: Memory, call: Request) -> str:
+    expires_at = call.arguments.get("expires_at")
     result = memory.add(
         call.scope,
         call.arguments["text"],
         actor=call.scope.client_name,
         progress=call.progress,
         deadline=call.deadline,
+        expires_at=milliseconds(expires_at) if expires_at else None,
     )
     return results.added(result)
 
@@ -84,5 +95,8 @@ TOOLS = (
 
 def offered(settings: Settings) -> dict[str, ToolSpec]:
     """The tools that EXTRA_TOOLS adds and TOOL_BLACK_LIST leaves, by name, in a fixed order."""
-    specs = (*TOOLS, *EXTRA_TOOLS) if settings.extra_tools else TOOLS
+    specs: tuple[ToolSpec, ...] = TOOLS
+    if settings.extra_tools:
+        add, *others = TOOLS
+        specs = (replace(add, arguments=(*add.arguments, EXPIRES_AT)), *others, *EXTRA_TOOLS)
     return {spec.name: spec for spec in specs if spec.name not in settings.tool_black_list}
