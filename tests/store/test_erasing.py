@@ -2,10 +2,24 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
+from tablestore import Condition, Row
 
-from support.store import Held, Rows, deleting, fresh_scope, memory, open_store, remember, texts
+from support.emulator import connect
+from support.store import (
+    Held,
+    Rows,
+    adding,
+    clock_off_by,
+    deleting,
+    fresh_scope,
+    memory,
+    open_store,
+    remember,
+    texts,
+)
 from tablestore_openmemory_mcp.store import sweep
 from tablestore_openmemory_mcp.store.model import Change
 
@@ -83,6 +97,84 @@ def test_tombstones_are_purged_after_a_day(emulator, scope, monkeypatch):
     assert len(Rows(emulator, scope).memories()) == 3
     assert texts(store) == ["c", "d", "e"]
     Rows(emulator, scope).audit()
+
+
+def expiring(text, seconds):
+    m = memory(text, expires_at=time.time_ns() // 1_000_000 + int(seconds * 1000))
+    return Change("ADD", m.id, m)
+
+
+def test_the_count_leaves_out_what_a_person_no_longer_saw(emulator, scope):
+    store = open_store(emulator).scope(scope)
+    changes = [*adding("a", "b"), expiring("past", -1), expiring("past too", -1), expiring("later", 3600)]
+    base = store.commit(changes, base=store.snapshot())
+    Rows(emulator, scope).audit()
+    past, later = changes[3].new, changes[4].new
+    touched = Change("TOUCH", later.id, replace(later, expires_at=None))
+    store.commit([deleting(past), touched], base=base)
+    assert Rows(emulator, scope).head()["expiring"] == 1
+    before = emulator.calls()
+    assert open_store(emulator).scope(scope).delete_all() == 3
+    assert emulator.calls()["GetRange"] == before["GetRange"] + 4  # one to see which expired, three to sweep
+    assert texts(store) == []
+    Rows(emulator, scope).audit()
+
+
+def test_the_count_of_a_scope_where_nothing_expires_needs_no_look_at_it(emulator, scope):
+    remember(open_store(emulator).scope(scope), "a", "b")
+    before = emulator.calls()
+    assert open_store(emulator).scope(scope).delete_all() == 2
+    assert emulator.calls()["GetRange"] == before["GetRange"] + 3
+
+
+def test_the_count_of_a_scope_that_an_older_program_wrote(emulator, scope):
+    """It did not count those that expire."""
+    store = open_store(emulator).scope(scope)
+    store.commit([*adding("a"), expiring("past", -1)], base=store.snapshot())
+    key = [("user_id", scope.user_id), ("client_name", scope.client_name)]
+    connect(emulator).update_row("mem0_heads", Row(key, {"delete_all": ["expiring"]}), Condition("EXPECT_EXIST"))
+    assert store.delete_all() == 1
+
+
+def test_the_count_when_somebody_adds_meanwhile(emulator, scope):
+    other = open_store(emulator).scope(scope)
+    other.commit([*adding("a"), expiring("past", -1)], base=other.snapshot())
+    with Held(emulator, scope, lambda s: s.delete_all(), at=("committing", 1)) as eraser:
+        remember(other, "b", "c")
+        assert eraser.go() == 3
+    Rows(emulator, scope).audit()
+
+
+def test_a_clock_that_was_days_ahead(emulator, scope, monkeypatch):
+    """The scope goes on at the right time afterwards: nothing waits for the wrong one to come true."""
+    store = open_store(emulator).scope(scope)
+    remember(store, "before")
+    with clock_off_by(10 * 24 * 3600):
+        (ahead,) = remember(open_store(emulator).scope(scope), "ahead")
+        wrong = Rows(emulator, scope).head()["at"]
+    (after,) = remember(store, "after")
+    now = time.time_ns() // 1_000_000
+    rows = Rows(emulator, scope)
+    assert wrong > now
+    assert rows.head()["at"] <= now
+    assert rows.memories()[after.id]["written_at"] <= now
+    assert set(texts(open_store(emulator).scope(scope))) == {"before", "ahead", "after"}
+    base = store.snapshot()
+    store.commit([deleting(base.memories[after.id]), deleting(base.memories[ahead.id])], base=base)
+    monkeypatch.setattr(sweep, "TOMBSTONE_SECONDS", 0.0)
+    remember(store, "next")
+    assert set(rows.memories()) == set(store.snapshot().memories)
+    assert store.delete_all() == 2
+    rows.audit()
+
+
+def test_clocks_within_what_the_service_takes_never_run_backwards(emulator, scope):
+    store = open_store(emulator).scope(scope)
+    with clock_off_by(14 * 60):
+        remember(store, "ahead")
+    ahead = Rows(emulator, scope).head()["at"]
+    remember(store, "after")
+    assert Rows(emulator, scope).head()["at"] == ahead
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from support.store import Rows, Writer, fresh_scope, open_store, remember, texts
 
 COMMIT = [("committing", 1), ("committed", 1), ("applying", 1), ("applied", 1), ("cleared", 1)]
-SWEEP = [("committing", 1), ("committed", 1), ("sweeping", 1), ("sweeping", 2), ("swept", 1)]
+SWEEP = [("committing", 1), ("committed", 1), ("sweeping", 1), ("sweeping", 2), ("sweeping", 3), ("swept", 1)]
 DECIDED_AT = "committed"
 
 

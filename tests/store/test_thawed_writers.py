@@ -102,6 +102,69 @@ def test_killed_before_it_could_take_its_rows_back(emulator):
     Rows(emulator, scope).audit()
 
 
+def test_killed_in_the_middle_of_a_second_sweep(emulator):
+    """Its history and its memories turn up between the sweeper's look at the one and at the other, and it dies."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    late = [("applying", 1, signal.SIGSTOP), ("applied", 1, signal.SIGKILL)]
+    with Writer(emulator, scope, [{"do": "add", "texts": ["secret"]}], at=late) as writer:
+        writer.wait_until_stopped()
+        assert other.delete_all() == 2
+        with Held(emulator, scope, lambda store: store.delete_all(), at=("sweeping", 1)) as sweeper:
+            writer.thaw()
+            assert writer.result()[2] == -9
+            rows = Rows(emulator, scope)
+            assert len(rows.memories()) == len(rows.history()) == 1
+            sweeper.go()
+    assert rows.memories() == rows.history() == {}
+
+
+def test_killed_between_two_late_batches(emulator, monkeypatch):
+    """Frozen between its memories, which are swept with all others, and their history, which nothing visible tells of:
+    a day later, when nobody can be that late any more, the next writer looks once more."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    work = [{"do": "add", "texts": [f"m{i:03}" for i in range(200)]}]
+    late = [("applying", 2, signal.SIGSTOP), ("applied", 1, signal.SIGKILL)]
+    with Writer(emulator, scope, work, at=late) as writer:
+        writer.wait_until_stopped()
+        rows = Rows(emulator, scope)
+        assert len(rows.memories()) == 201
+        assert other.delete_all() == 201
+        writer.thaw()
+        assert writer.result()[2] == -9
+    assert (len(rows.memories()), len(rows.history())) == (0, 200)
+    (new,) = remember(other, "new")
+    assert "emptied" in rows.head()
+    assert len(rows.history()) == 201
+    assert [entry.new_text for entry in other.history(new.id)] == ["new"]
+    monkeypatch.setattr(sweep, "TOMBSTONE_SECONDS", 0.0)
+    remember(other, "a day later")
+    assert texts(open_store(emulator).scope(scope)) == ["new", "a day later"]
+    assert "emptied" not in rows.head()
+    rows.audit()
+
+
+def test_killed_while_it_takes_its_rows_back(emulator):
+    """History goes first, so that what is left is memory rows, which whoever loads the scope sees."""
+    scope = fresh_scope()
+    other = open_store(emulator).scope(scope)
+    remember(other, "old")
+    work = [{"do": "add", "texts": [f"m{i:03}" for i in range(150)]}]
+    late = [("applying", 1, signal.SIGSTOP), ("taking back", 2, signal.SIGKILL)]
+    with Writer(emulator, scope, work, at=late) as writer:
+        writer.wait_until_stopped()
+        assert other.delete_all() == 151
+        writer.thaw()
+        assert writer.result()[2] == -9
+    rows = Rows(emulator, scope)
+    assert (len(rows.memories()), len(rows.history())) == (100, 0)
+    remember(open_store(emulator).scope(scope), "new")
+    rows.audit()
+
+
 def test_roll_forward_of_another_writer_after_everything_was_deleted(emulator):
     """The sleeper is finishing a dead writer's commit when the scope is emptied."""
     scope = fresh_scope()

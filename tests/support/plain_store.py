@@ -4,6 +4,7 @@ For tests of the memory service that are not about Tablestore; tests/memory runs
 """
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -85,7 +86,8 @@ class PlainScopeStore:
 
     def delete_all(self) -> int:
         with self._lock:
-            count = len(self._now.memories)
+            now = time.time_ns() // 1_000_000
+            count = sum(m.expires_at is None or m.expires_at > now for m in self._now.memories.values())
             self._now = PlainSnapshot(self.scope, self._now.seq + 1, self._now.epoch + 1)
             self._lineage.clear()
             return count

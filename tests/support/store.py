@@ -10,14 +10,17 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pytest
 
 from support.emulator import Emulator, connect
+from support.real_instance import RealInstance
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.connection import CloudConnector
@@ -30,13 +33,19 @@ _numbers = itertools.count()
 _born = 0  # no two memories of the same age: lists have one order
 
 
-def environ(emulator: Emulator, **more: str) -> dict[str, str]:
+def prefix_of(emulator: Emulator | RealInstance) -> str:
+    """Of the tables' names: the default one, but on a real instance, where others may have theirs."""
+    return emulator.prefix if isinstance(emulator, RealInstance) else "mem0"
+
+
+def environ(emulator: Emulator | RealInstance, **more: str) -> dict[str, str]:
     """The environment variables that point a store at `emulator`."""
     return {
         "TABLESTORE_ENDPOINT": emulator.endpoint,
         "TABLESTORE_INSTANCE_NAME": emulator.instance,
         "TABLESTORE_ACCESS_KEY_ID": emulator.key_id,
         "TABLESTORE_ACCESS_KEY_SECRET": emulator.secret,
+        "TABLESTORE_TABLE_NAME": prefix_of(emulator),
         "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
         "MEMORY_PIPELINE": "verbatim",
         **more,
@@ -99,6 +108,15 @@ def remember(store: ScopeStore, *texts: str) -> list[Memory]:
     return [after.memories[change.id] for change in changes]
 
 
+@contextmanager
+def clock_off_by(seconds: float) -> Iterator[None]:
+    """This process stamps what it writes with another time; the SDK's requests keep the right one."""
+    right = time.time_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: right() + int(seconds * 1e9))
+        yield
+
+
 def texts(store: ScopeStore) -> list[str]:
     """What the scope holds, oldest first."""
     return [m.text for m in store.snapshot().memories.values()]
@@ -107,10 +125,10 @@ def texts(store: ScopeStore) -> list[str]:
 class Rows:
     """The tables as the unmodified SDK sees them."""
 
-    def __init__(self, emulator: Emulator, scope: Scope, prefix: str = "mem0") -> None:
+    def __init__(self, emulator: Emulator, scope: Scope, prefix: str | None = None) -> None:
         self._client = connect(emulator)
         self._scope = [("user_id", scope.user_id), ("client_name", scope.client_name)]
-        self._prefix = prefix
+        self._prefix = prefix or prefix_of(emulator)
 
     def head(self) -> dict[str, Any]:
         """Columns of the head row; empty if there is none."""
@@ -132,6 +150,7 @@ class Rows:
         assert "sweep" not in head
         living = {id_: m for id_, m in memories.items() if not m.get("deleted")}
         assert head.get("count", 0) == len(living)
+        assert head.get("expiring", 0) == sum("expires_at" in m for m in living.values())
         assert {m["epoch"] for m in memories.values()} <= {head.get("epoch")}
         assert {h["epoch"] for h in history.values()} <= {head.get("epoch")}
         for id_, m in living.items():

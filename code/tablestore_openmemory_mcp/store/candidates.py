@@ -17,12 +17,12 @@ from .gateway import Gateway
 from .model import Vector
 from .requests import StoredRow
 from .rows import ScopeRows
-from .search_index import SearchIndex
-from .snapshot import ScopeSnapshot
+from .search_index import MOST_EXCLUDED, SearchIndex
+from .snapshot import CLOCKS_APART, ScopeSnapshot
 from .vectors import unit
 
 LAG_MS = 60_000  # the index is behind by under 3 s in 99 % of cases, and its replicas by a little more
-_RECENT = 1000  # newest memories of the lag window that are looked at one by one
+_RECENT = 1000  # memories of the lag window that are looked at one by one; with more of them, all rows are
 _VECTOR_BYTES = 32 * 1024 * 1024
 _COLUMNS = ("rev", "model", "vector")
 
@@ -83,18 +83,35 @@ class Candidates:
         if snapshot.with_vectors:
             return snapshot.matrix(model)
         alive, dead = _lately(snapshot)
-        wanted = dict.fromkeys([*alive, *also])
-        for query in queries:
-            without = {*alive, *dead}
-            proposed = self._index.nearest(
-                self._scope, snapshot.epoch, model, query, k, without=without, deadline=deadline
-            )
-            if proposed is None:
-                wanted.update(dict.fromkeys(self._scanned(snapshot, queries, model, k, deadline)))
-                break
-            wanted.update(dict.fromkeys(proposed))
+        wanted = dict.fromkeys(also)
+        if len(alive) > _RECENT or len(dead) > MOST_EXCLUDED:
+            proposed = self._scanned(snapshot, queries, model, k, deadline)
+        else:
+            wanted.update(dict.fromkeys(alive))
+            proposed = self._proposed(snapshot, queries, model, k, {*alive, *dead}, deadline)
+        wanted.update(dict.fromkeys(proposed))
         ids = [id_ for id_ in wanted if id_ in snapshot.memories and snapshot.memories[id_].vector_model == model]
         return self._matrix(snapshot, ids, model, queries.shape[1], deadline)
+
+    def _proposed(
+        self,
+        snapshot: ScopeSnapshot,
+        queries: NDArray[np.float32],
+        model: str,
+        k: int,
+        without: Collection[str],
+        deadline: float | None,
+    ) -> Iterable[str]:
+        """What the index knows of old, or else the rows."""
+        found: list[str] = []
+        for query in queries:
+            nearest = self._index.nearest(
+                self._scope, snapshot.epoch, model, query, k, without=without, deadline=deadline
+            )
+            if nearest is None:
+                return self._scanned(snapshot, queries, model, k, deadline)
+            found += nearest
+        return found
 
     def _matrix(
         self, snapshot: ScopeSnapshot, ids: Sequence[str], model: str, size: int, deadline: float | None
@@ -133,15 +150,16 @@ class Candidates:
 
 
 def _lately(snapshot: ScopeSnapshot) -> tuple[list[str], list[str]]:
-    """(alive, dead) ids that the index may not know yet as they are, newest first.
+    """(alive, dead) ids that the index may not know yet as they are.
 
     Counted back from now and from the scope's last commit, whichever is earlier by the clocks at hand: whoever wrote
     that may have had a slow clock.
     """
-    since = min(time.time_ns() // 1_000_000, snapshot.standing.at) - LAG_MS
-    alive = sorted((-row.written_at, row.id) for row in snapshot.rows.values() if row.written_at >= since)
-    dead = sorted((-t.at, id_) for id_, t in snapshot.standing.tombstones.items() if t.at >= since)
-    return [id_ for _, id_ in alive[:_RECENT]], [id_ for _, id_ in dead]
+    now = time.time_ns() // 1_000_000
+    since, until = min(now, snapshot.standing.at) - LAG_MS, now + CLOCKS_APART
+    alive = [row.id for row in snapshot.rows.values() if since <= row.written_at <= until]
+    dead = [id_ for id_, t in snapshot.standing.tombstones.items() if since <= t.at <= until]
+    return alive, dead
 
 
 def _read(rows: Iterable[StoredRow], model: str) -> Iterable[tuple[str, int, Vector]]:

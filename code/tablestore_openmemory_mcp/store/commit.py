@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ..errors import LimitExceeded, StoreError, StoreUnavailable
@@ -15,8 +16,9 @@ from .heads import Head, Heads
 from .loader import Loader
 from .model import Change, Conflict
 from .redo import Redo
+from .requests import in_batches
 from .rows import ScopeRows, committed_rows
-from .snapshot import ScopeSnapshot, VectorRule
+from .snapshot import CLOCKS_APART, ScopeSnapshot, VectorRule
 from .sweep import Step, Sweeper
 
 _LATE_SECONDS = 5.0  # after that long somebody else may have finished this commit, and gone on
@@ -60,15 +62,16 @@ class Committer:
         count = self._count_after(changes, base)
         rolled_forward = self._rolled_forward(base, deadline)
         redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
+        head = Head(redo.rev, redo.epoch, count, _expiring_after(changes, base), redo.tx, redo.at, redo=redo)
+        head = replace(head, sweep=base.standing.sweep, emptied=base.standing.emptied)
         began = time.time()
         self._step("committing")
-        if not self._decided(lambda: self._heads.commit(redo, count, deadline=deadline), redo.rev, redo.tx, deadline):
+        if not self._decided(partial(self._heads.commit, head, deadline=deadline), head, deadline):
             latest = self._loader.newest(deadline)
             if rolled_forward:
                 self._sweeper.take_back(rolled_forward, latest.epoch, deadline)
             raise Conflict(latest, latest.changed_since(base))
         self._step("committed")
-        head = Head(redo.rev, redo.epoch, count, redo.tx, redo.at, base.standing.sweep, redo)
         snapshot = base.after(committed_rows(redo, base.rows), head)
         self._cache.put(snapshot)
         return self._finish(snapshot, redo, began, max(deadline, time.monotonic() + _FINISH_SECONDS))
@@ -88,20 +91,32 @@ class Committer:
         """See ScopeStore.delete_all."""
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
         while True:
-            head = self._heads.read(deadline=deadline)
+            head, count = self._counted(deadline)
             if head.seq == 0:
                 return 0
-            after = Head(head.seq + 1, head.epoch + 1, 0, secrets.token_hex(8), _now(head.at), sweep=head.epoch + 1)
+            at = _now(head.at)
+            epoch = head.epoch + 1
+            after = Head(head.seq + 1, epoch, 0, 0, secrets.token_hex(8), at, sweep=epoch, emptied=at)
             self._step("committing")
-            if self._decided(partial(self._heads.empty, after, deadline=deadline), after.seq, after.tx, deadline):
+            if self._decided(partial(self._heads.empty, after, deadline=deadline), after, deadline):
                 break
         self._step("committed")
         empty = self._cache.put(ScopeSnapshot.empty(self._scope, after, self._rule))
         self._tidy(empty, max(deadline, time.monotonic() + _SWEEP_SECONDS))
-        return head.count
+        return count
 
-    def _decided(self, write: Callable[[], bool], seq: int, tx: str, deadline: float) -> bool:
-        """Whether `write` made commit `seq`. What became of an unanswered one is read from the ring."""
+    def _counted(self, deadline: float) -> tuple[Head, int]:
+        """The head, and how many memories there are to a person, who does not see those that expired."""
+        head = self._heads.read(deadline=deadline)
+        if head.seq == 0 or head.expiring == 0:
+            return head, head.count
+        snapshot = self._loader.newest(deadline)
+        expired = sum(m.expires_at <= time.time_ns() // 1_000_000 for m in snapshot.expiring() if m.expires_at)
+        head = replace(head, seq=snapshot.seq, epoch=snapshot.epoch, at=snapshot.standing.at)
+        return head, len(snapshot.memories) - expired
+
+    def _decided(self, write: Callable[[], bool], after: Head, deadline: float) -> bool:
+        """Whether `write` made the head `after`. What became of an unanswered one is read from the ring."""
         doubt: OutcomeUnknown | None = None
         while True:
             try:
@@ -113,12 +128,12 @@ class Committer:
                 self._step("unanswered")
                 doubt = unknown
             # A refusal after a doubt may be the second arrival of a write that went through.
-            head = self._heads.read_ring(seq - 1, seq, deadline=deadline)
-            if head.seq >= seq:
-                slot = head.slots.get(seq)
+            head = self._heads.read_ring(after.seq - 1, after.seq, deadline=deadline)
+            if head.seq >= after.seq:
+                slot = head.slots.get(after.seq)
                 if slot is None:
                     raise StoreUnavailable("The scope moved on so far that a commit's outcome cannot be told.")
-                return slot.tx == tx
+                return slot.tx == after.tx
             if time.monotonic() >= deadline:
                 raise doubt
             time.sleep(_DOUBT_SECONDS)
@@ -141,8 +156,9 @@ class Committer:
         return self._tidy(snapshot, time.monotonic() + _FINISH_SECONDS)
 
     def _apply(self, redo: Redo, deadline: float) -> None:
-        self._step("applying")
-        self._gateway.write_many(list(self._rows.writes(redo)), deadline=deadline)
+        for batch in in_batches(list(self._rows.writes(redo))):
+            self._step("applying")
+            self._gateway.write_many(batch, deadline=deadline)
 
     def _tidy(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
         try:
@@ -170,6 +186,13 @@ class Committer:
         return count
 
 
+def _expiring_after(changes: Sequence[Change], base: ScopeSnapshot) -> int:
+    touched = {change.id for change in changes}
+    stay = sum(m.id not in touched for m in base.expiring())
+    return stay + sum(c.new is not None and c.new.expires_at is not None for c in changes)
+
+
 def _now(earliest: int) -> int:
-    """Milliseconds since the epoch, never behind `earliest`, whatever the clocks of other machines say."""
-    return max(time.time_ns() // 1_000_000, earliest)
+    """Milliseconds since the epoch; not behind `earliest`, another's clock, unless that one was plainly wrong."""
+    now = time.time_ns() // 1_000_000
+    return now if earliest > now + CLOCKS_APART else max(now, earliest)

@@ -12,7 +12,7 @@ from .requests import Cells, Get, Guard, Key, Update
 RING = 256  # commits that a reader may lag behind and still refresh by ids
 AHEAD = 16  # slots that a head read brings along beyond the reader's own seq
 _SLOT_IDS = 400  # a commit of more is "too much to tell"
-_BASE = ("seq", "epoch", "count", "tx", "at", "pending", "sweep")
+_BASE = ("seq", "epoch", "count", "expiring", "tx", "at", "pending", "sweep", "emptied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,12 @@ class Head:
 
     seq: int = 0
     epoch: int = 0
-    count: int = 0  # living memories
+    count: int = 0  # memories, expired ones included
+    expiring: int | None = 0  # those of them that expire or have expired; None: not counted, by an older program
     tx: str = ""
     at: int = 0  # ms; when it was written, by a clock that never runs backwards within a scope
     sweep: int | None = None  # rows of epochs older than this are still to be removed
+    emptied: int | None = None  # ms; when the scope was, until it was looked through once more for a late writer's rows
     redo: Redo | None = None
     slots: Mapping[int, Slot] = field(default_factory=dict)
 
@@ -66,24 +68,27 @@ class Heads:
         columns = None if len(wanted) > 100 else (*_BASE, *map(_column, wanted))  # 128 columns may be named
         return self._read(columns, deadline)
 
-    def commit(self, redo: Redo, count: int, *, deadline: float) -> bool:
-        """Make `redo` the newest commit, if nobody else committed since `redo.rev - 1`. Raises OutcomeUnknown."""
-        ids = frozenset(change.id for change in redo.changes)
-        columns = {**_next(redo.rev, redo.epoch, count, redo.tx, redo.at, ids), "pending": encode_redo(redo)}
-        return self._write(columns, (), self._unchanged(redo.rev - 1), deadline, repeatable=False)
+    def commit(self, after: Head, *, deadline: float) -> bool:
+        """Make `after`, with its redo record, the head, if nobody else committed meanwhile. Raises OutcomeUnknown."""
+        if after.redo is None:
+            raise ValueError("a commit has a redo record")
+        ids = frozenset(change.id for change in after.redo.changes)
+        columns = {**_next(after, ids), "pending": encode_redo(after.redo)}
+        return self._write(columns, (), self._unchanged(after.seq - 1), deadline, repeatable=False)
 
     def empty(self, after: Head, *, deadline: float) -> bool:
         """The commit of a delete-all: `after` is the head that it makes. Raises OutcomeUnknown."""
-        columns = {**_next(after.seq, after.epoch, 0, after.tx, after.at, None), "sweep": after.epoch}
+        columns = {**_next(after, None), "sweep": after.sweep, "emptied": after.emptied}
         return self._write(columns, ("pending",), self._unchanged(after.seq - 1), deadline, repeatable=False)
 
     def clear(self, tx: str, *, deadline: float | None = None) -> bool:
         """Drop the redo record, if it is still that of `tx`."""
         return self._write({}, ("pending",), Guard("present", "tx", "=", tx), deadline, repeatable=True)
 
-    def swept(self, epoch: int, *, deadline: float | None = None) -> bool:
-        """Note that no row older than `epoch` is left, unless a later delete-all came."""
-        return self._write({}, ("sweep",), Guard("present", "sweep", "=", epoch), deadline, repeatable=True)
+    def swept(self, epoch: int, *, for_good: bool, deadline: float | None = None) -> bool:
+        """Note that no row older than `epoch` is left (`for_good`: nor will be), unless a later delete-all came."""
+        done = ("sweep", "emptied") if for_good else ("sweep",)
+        return self._write({}, done, Guard("present", "epoch", "=", epoch), deadline, repeatable=True)
 
     def _unchanged(self, seq: int) -> Guard:
         return Guard("absent") if seq == 0 else Guard("present", "seq", "=", seq)
@@ -99,10 +104,18 @@ class Heads:
         return Head() if row is None else _head(row)
 
 
-def _next(seq: int, epoch: int, count: int, tx: str, at: int, ids: frozenset[str] | None) -> Cells:
+def _next(after: Head, ids: frozenset[str] | None) -> Cells:
     told = sorted(ids) if ids is not None and len(ids) <= _SLOT_IDS else None
-    slot = json.dumps([seq, tx, told], ensure_ascii=False, separators=(",", ":"))
-    return {"seq": seq, "epoch": epoch, "count": count, "tx": tx, "at": at, _column(seq): slot}
+    slot = json.dumps([after.seq, after.tx, told], ensure_ascii=False, separators=(",", ":"))
+    return {
+        "seq": after.seq,
+        "epoch": after.epoch,
+        "count": after.count,
+        "expiring": after.expiring,
+        "tx": after.tx,
+        "at": after.at,
+        _column(after.seq): slot,
+    }
 
 
 def _head(row: Cells) -> Head:
@@ -111,9 +124,11 @@ def _head(row: Cells) -> Head:
         seq=row["seq"],
         epoch=row["epoch"],
         count=row["count"],
+        expiring=row.get("expiring"),
         tx=row["tx"],
         at=row["at"],
         sweep=row.get("sweep"),
+        emptied=row.get("emptied"),
         redo=decode_redo(redo) if redo is not None else None,
         slots=dict(_slot(value) for name, value in row.items() if name[0] == "r"),
     )

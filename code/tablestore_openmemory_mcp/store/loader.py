@@ -50,9 +50,10 @@ class Loader:
     def _with_news(self, cached: ScopeSnapshot, head: Head) -> ScopeSnapshot:
         standing = cached.standing
         redo = standing.redo if head.redo else None
-        if redo is standing.redo and head.sweep == standing.sweep:
+        if (redo, head.sweep, head.emptied) == (standing.redo, standing.sweep, standing.emptied):
             return cached
-        return self._cache.put(cached.standing_as(replace(standing, redo=redo, sweep=head.sweep)))
+        news = replace(standing, redo=redo, sweep=head.sweep, emptied=head.emptied)
+        return self._cache.put(cached.standing_as(news))
 
     def _cold(self, head: Head, deadline: float) -> ScopeSnapshot:
         if head.seq == 0:
@@ -96,7 +97,7 @@ class Loader:
         now.update((row.id, row) for row in committed_rows(head.redo, now))
         dead = {id_: Tombstone(row.rev, row.written_at) for id_, row in now.items() if row.memory is None}
         strays = any(row.epoch < head.epoch for row in read.values())
-        standing = Standing(head.tx, head.at, head.redo, head.sweep, strays, dead)
+        standing = Standing.at_head(head, strays, dead)
         rows = sorted_rows(now.values())
         return ScopeSnapshot(
             self._scope, head.seq, head.epoch, rows, standing, rule=self._rule, with_vectors=with_vectors

@@ -17,7 +17,7 @@ from .tables import Tables
 
 TOP_K = 1000  # the service's most
 _TERMS = 1024  # values in one TermsQuery
-_EXCLUDED = 20 * _TERMS
+MOST_EXCLUDED = 20 * _TERMS  # ids that a question may leave out
 
 
 class SearchIndex:
@@ -41,7 +41,10 @@ class SearchIndex:
         without: Collection[str] = (),
         deadline: float | None = None,
     ) -> Sequence[str] | None:
-        """Up to `k` ids, best first, as of some seconds ago; None while the index cannot answer."""
+        """Up to `k` ids, best first, as of some seconds ago; None while the index cannot answer.
+
+        `without`: at most MOST_EXCLUDED ids.
+        """
         if not self._usable(deadline):
             return None
         within = sdk.BoolQuery(
@@ -95,5 +98,5 @@ class SearchIndex:
 
 
 def _chunks(ids: Collection[str]) -> list[list[str]]:
-    some = sorted(ids)[:_EXCLUDED]
+    some = sorted(ids)
     return [some[i : i + _TERMS] for i in range(0, len(some), _TERMS)]

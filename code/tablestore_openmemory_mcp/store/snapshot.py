@@ -1,7 +1,7 @@
 """A scope at one commit, immutable; and how the next one is made of it without reading everything again."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -15,6 +15,9 @@ from .redo import Redo
 from .rows import MemoryRow
 from .vectors import UnitVectors, normalised
 
+# Milliseconds. The service refuses whoever's clock is off by more than 15 minutes, so a time that is further ahead was
+# written on a machine whose clock was wrong for a while, along with its embedded store.
+CLOCKS_APART = 30 * 60 * 1000
 _ROW_BYTES = 900  # what Python needs around one memory's text and vector
 
 
@@ -34,8 +37,13 @@ class Standing:
     at: int = 0  # ms; its time
     redo: Redo | None = None  # to be rolled forward before the next commit
     sweep: int | None = None  # rows of epochs older than this are still there
+    emptied: int | None = None  # ms; when they were made invisible: a writer that was asleep then may write some more
     strays: bool = False  # so is a row of an older epoch that nobody announced
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
+
+    @classmethod
+    def at_head(cls, head: Head, strays: bool = False, tombstones: Mapping[str, Tombstone] | None = None) -> "Standing":
+        return cls(head.tx, head.at, head.redo, head.sweep, head.emptied, strays, tombstones or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,10 @@ class ScopeSnapshot:
         self._by_hash: dict[str, Memory] | None = None
         self._bytes: int | None = None
 
+    def expiring(self) -> Iterator[Memory]:
+        """Memories that expire some day, or have."""
+        return (m for m in self.memories.values() if m.expires_at is not None)
+
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """(ids, L2-normalised n x d float32, read-only) of the memories that `model` embedded; d is 0 without any."""
         with self._lock:
@@ -136,7 +148,7 @@ class ScopeSnapshot:
                 alive[row.id] = row
         if not in_order:
             alive = sorted_rows(alive.values())
-        standing = Standing(head.tx, head.at, head.redo, head.sweep, self.standing.strays, dead)
+        standing = Standing.at_head(head, self.standing.strays, dead)
         with_vectors = self.with_vectors and self.rule.still_fits(len(alive))
         if not with_vectors and sum(map(_has_vector, alive.values())) > self.rule.most:
             alive = {id_: _text_only(row) for id_, row in alive.items()}
@@ -145,8 +157,7 @@ class ScopeSnapshot:
     @classmethod
     def empty(cls, scope: Scope, head: Head, rule: VectorRule) -> "ScopeSnapshot":
         """A scope right after it was emptied, or before anything was written."""
-        standing = Standing(head.tx, head.at, head.redo, head.sweep)
-        return cls(scope, head.seq, head.epoch, {}, standing, rule=rule, with_vectors=True)
+        return cls(scope, head.seq, head.epoch, {}, Standing.at_head(head), rule=rule, with_vectors=True)
 
     def changed_since(self, base: "ScopeSnapshot") -> frozenset[str] | None:
         """Ids touched after `base`; None if the scope was emptied in between."""

@@ -7,13 +7,15 @@ from dataclasses import replace
 from .gateway import Gateway
 from .heads import Heads
 from .redo import Redo
-from .requests import MAX_WRITE_ROWS, Delete, Guard, Range, StoredRow
+from .requests import MAX_WRITE_ROWS, Delete, Guard, Range, StoredRow, in_batches
 from .rows import ScopeRows
 from .snapshot import ScopeSnapshot
 
 Step = Callable[[str], None]  # called between the steps of a write; tests pause or kill the process there
 
-TOMBSTONE_SECONDS = 24 * 3600  # longer than any writer could sleep with a request on its way
+# Longer than any writer could sleep with a request on its way. Tombstones are kept that long, and a scope that was
+# emptied is looked through once more after it, by whoever writes next.
+TOMBSTONE_SECONDS = 24 * 3600
 
 
 class Sweeper:
@@ -28,13 +30,14 @@ class Sweeper:
     def tidied(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
         """`snapshot` after what is due was done. Without anything due: no request."""
         standing = snapshot.standing
-        if standing.sweep is not None or standing.strays:
+        before = (time.time() - TOMBSTONE_SECONDS) * 1000
+        for_good = standing.emptied is not None and standing.emptied < before
+        if standing.sweep is not None or standing.strays or for_good:
             self._older_than(snapshot.epoch, deadline)
             self._step("swept")
-            if standing.sweep is not None:
-                self._heads.swept(standing.sweep, deadline=deadline)
-            standing = replace(standing, sweep=None, strays=False)
-        before = (time.time() - TOMBSTONE_SECONDS) * 1000
+            if standing.sweep is not None or for_good:
+                self._heads.swept(snapshot.epoch, for_good=for_good, deadline=deadline)
+            standing = replace(standing, sweep=None, strays=False, emptied=None if for_good else standing.emptied)
         old = {id_: t for id_, t in list(standing.tombstones.items()) if t.at < before}
         if old:
             some = dict(list(old.items())[:MAX_WRITE_ROWS])
@@ -53,11 +56,16 @@ class Sweeper:
         if redo.epoch == epoch:
             return
         older = Guard("present", "epoch", "<", epoch)
-        self._gateway.write_many([Delete(w.table, w.key, older) for w in self._rows.writes(redo)], deadline=deadline)
+        history_first = reversed(list(self._rows.writes(redo)))
+        for batch in in_batches([Delete(w.table, w.key, older) for w in history_first]):
+            self._step("taking back")
+            self._gateway.write_many(batch, deadline=deadline)
 
     def _older_than(self, epoch: int, deadline: float) -> None:
-        # History first: as long as a memory row is left, a cold load can tell that something is.
-        for range_ in (self._rows.all_history(("epoch",)), self._rows.all_memories(("epoch",))):
+        # History first: as long as a memory row is left, a cold load can tell that something is. And history again:
+        # a writer that is late may have written both after the first look.
+        history, memories = self._rows.all_history(("epoch",)), self._rows.all_memories(("epoch",))
+        for range_ in (history, memories, history):
             for page in self._gateway.pages(range_, deadline=deadline):
                 self._gateway.write_many(list(_deletions(range_, page, epoch)), deadline=deadline)
                 self._step("sweeping")
