@@ -118,3 +118,4 @@ test-slow: $(VENV)/.installed-dev
 
 test-real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real -rP
+	REAL_TABLESTORE=1 $(BIN)/python -m pytest -m "not slow" -rs tests/store

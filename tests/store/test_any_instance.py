@@ -4,17 +4,15 @@ The real one is named by TABLESTORE_ENDPOINT, TABLESTORE_INSTANCE_NAME, TABLESTO
 TABLESTORE_ACCESS_KEY_SECRET. The tables are this test's own (a random prefix) and dropped at the end.
 """
 
-import os
-import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import tablestore as sdk
 
 from support.emulator import Emulator
+from support.real_instance import RealInstance
 from support.store import (
     adding,
     deleting,
@@ -28,7 +26,6 @@ from support.store import (
 )
 from tablestore_openmemory_mcp.store.model import Change, Conflict
 
-NAMES = ("ENDPOINT", "ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "INSTANCE_NAME")  # in the order of OTSClient
 INDEX_SECONDS = 180  # a new search index takes up to a minute to be ready, and a few seconds to follow
 
 
@@ -39,16 +36,9 @@ def variables(request):
         with Emulator() as emulator:
             yield environ(emulator)
         return
-    given = {f"TABLESTORE_{name}": os.environ.get(f"TABLESTORE_{name}", "") for name in NAMES}
-    assert all(given.values()), f"make test-real needs {', '.join(given)} in the environment"
-    prefix = f"test_{secrets.token_hex(4)}"
-    yield {**given, "TABLESTORE_TABLE_NAME": prefix, "TABLESTORE_VECTOR_DIMENSION": "8", "MEMORY_PIPELINE": "verbatim"}
-    client = sdk.OTSClient(*(given[f"TABLESTORE_{name}"] for name in NAMES))
-    for table in client.list_table():
-        if table.startswith(f"{prefix}_"):
-            for _, index in client.list_search_index(table):
-                client.delete_search_index(table, index)
-            client.delete_table(table)
+    instance = RealInstance()
+    yield environ(instance)
+    instance.drop_tables()
 
 
 @pytest.fixture

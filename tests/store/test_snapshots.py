@@ -15,6 +15,7 @@ from support.store import (
     fresh_scope,
     memory,
     open_store,
+    prefix_of,
     remember,
     texts,
     updating,
@@ -253,7 +254,7 @@ def test_tables_made_anew(emulator):
     """An operator dropped the tables: a process with a warm cache notices."""
     from support.emulator import connect
 
-    prefix = "dropped"
+    prefix = f"{prefix_of(emulator)}_dropped"
     scope = fresh_scope()
     mine, other = (open_store(emulator, TABLESTORE_TABLE_NAME=prefix) for _ in range(2))
     remember(mine.scope(scope), "a", "b")
