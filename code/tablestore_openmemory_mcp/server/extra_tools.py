@@ -14,7 +14,7 @@ def _get(memory: Memory, call: Request) -> str:
     found = memory.get(call.scope, call.arguments["memory_id"])
     if found is None:
         raise InvalidInput("There is no memory with this id.")
-    return results.one(found, call.scope)
+    return results.one(found, call.scope, max_bytes=call.max_bytes)
 
 
 def _update(memory: Memory, call: Request) -> str:
@@ -27,12 +27,13 @@ def _update(memory: Memory, call: Request) -> str:
         expires_at=None if expires_at is None else milliseconds(expires_at),
         deadline=call.deadline,
     )
-    return results.outcomes([outcome])
+    return results.outcomes([outcome], max_bytes=call.max_bytes)
 
 
 def _delete(memory: Memory, call: Request) -> str:
     ids = call.arguments["memory_ids"]
-    return results.outcomes(memory.delete(call.scope, ids, actor=call.scope.client_name, deadline=call.deadline))
+    done = memory.delete(call.scope, ids, actor=call.scope.client_name, deadline=call.deadline)
+    return results.outcomes(done, max_bytes=call.max_bytes)
 
 
 def _history(memory: Memory, call: Request) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import LimitExceeded
 from ..scope import Scope
 from .expiry import NEVER
 
@@ -17,8 +16,11 @@ if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not
     from ..store.model import HistoryEntry, Memory
 
 SOURCE_APP = "openmemory"
-PAGE = 200  # memories asked for at once
-TOO_LARGE = "One memory alone is larger than a result may be."
+PAGE = 1_000  # memories asked for at once
+_CLOSING = 400  # bytes kept for the last element, which tells of more
+_TEXTS = ("memory", "previous_memory", "old_memory", "new_memory")
+
+Item = dict[str, Any]
 
 
 def compact(value: Any) -> str:
@@ -26,83 +28,54 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def added(result: "AddResult") -> str:
+def added(result: "AddResult", *, max_bytes: int) -> str:
     """`{"results": [{"id", "memory", "event", "previous_memory"?}], "message"?}`."""
-    answer: dict[str, Any] = {"results": [_outcome(outcome) for outcome in result.results]}
-    if result.message:
-        answer["message"] = result.message
-    return compact(answer)
+    return outcomes(result.results, result.message, max_bytes=max_bytes)
 
 
-def outcomes(done: "Iterable[Outcome]") -> str:
-    """The same, of what was asked for by id."""
-    return compact({"results": [_outcome(outcome) for outcome in done]})
+def outcomes(done: "Sequence[Outcome]", message: str | None = None, *, max_bytes: int) -> str:
+    """The same, of what was asked for by id. The message also tells if not all of them fit into `max_bytes`."""
+    notes = [message] if message else []
+    items = _fitting(map(_outcome, done), max_bytes - _CLOSING - 4 * len(message or ""))
+    if len(items) < len(done):
+        notes.append(f"All {len(done)} changes were made; the first {len(items)} are shown.")
+    return compact({"results": items, **({"message": " ".join(notes)} if notes else {})})
 
 
-def one(memory: "Memory", scope: Scope) -> str:
+def one(memory: "Memory", scope: Scope, *, max_bytes: int) -> str:
     """One memory, as in a list."""
-    return compact(_memory(memory, scope))
+    return compact(_cut(_memory(memory, scope), max_bytes))
 
 
 def lineage(entries: "Sequence[HistoryEntry]", *, max_bytes: int) -> str:
     """A list of `{"event", "old_memory", "new_memory", "at", "reason", "mcp_client"}`, oldest first; the latest ones if
     not all fit into `max_bytes`."""
-    items: list[dict[str, Any]] = []
-    room = max_bytes - 2
-    for entry in reversed(entries):
-        item = {
-            "event": entry.event,
-            "old_memory": entry.old_text,
-            "new_memory": entry.new_text,
-            "at": _iso(entry.at),
-            "reason": entry.reason,
-            "mcp_client": entry.actor,
-        }
-        room -= _size(item)
-        if room < 0:
-            break
-        items.append(item)
-    return compact(items[::-1])
+    return compact(_fitting(map(_entry, reversed(entries)), max_bytes)[::-1])
 
 
 def found(hits: Iterable["Hit"], scope: Scope, *, max_bytes: int) -> str:
     """A list of memories, best first; as many as fit into `max_bytes`."""
-    items: list[dict[str, Any]] = []
-    room = max_bytes - 2
-    for hit in hits:
-        item = _memory(hit.memory, scope)
-        if hit.score is not None:
-            item["score"] = round(hit.score, 6)
-        if hit.note is not None:
-            item["note"] = hit.note
-        room -= _size(item)
-        if room < 0:
-            if not items:
-                raise LimitExceeded(TOO_LARGE, setting="MAX_RESULT_SIZE")
-            break
-        items.append(item)
-    return compact(items)
+    return compact(_fitting((_hit(hit, scope) for hit in hits), max_bytes))
 
 
 def listed(fetch: "Callable[[str | None, int], Page]", cursor: str | None, scope: Scope, *, max_bytes: int) -> str:
     """A list of memories, newest first, from `fetch(cursor, limit)`. What does not fit into `max_bytes` is announced by
     a last element without id: `{"message", "cursor"}`."""
-    items: list[dict[str, Any]] = []
-    room, limit = max_bytes - 400, PAGE  # 400: the element that announces more
+    items: list[Item] = []
+    room, limit, total = max_bytes - _CLOSING, PAGE, 0
     while True:
         page = fetch(cursor, limit)
-        new = [_memory(m, scope) for m in page.memories]
-        size = sum(map(_size, new))
-        if size > room:
-            if items:
+        new = _fitting((_memory(m, scope) for m in page.memories), room, cut=not items)
+        if len(new) < len(page.memories):
+            if not new:
                 break
-            if limit == 1:
-                raise LimitExceeded(TOO_LARGE, setting="MAX_RESULT_SIZE")
-            limit = max(1, limit // 4)
+            limit = len(new)  # once more, for the cursor after these
             continue
-        items, room, cursor, total = [*items, *new], room - size, page.cursor, page.total
+        items, room, cursor, total = [*items, *new], room - sum(map(_size, new)), page.cursor, page.total
         if cursor is None:
             return compact(items)
+        if limit < PAGE:
+            break
     message = (
         f"{len(items)} of {total} memories are above, newest first. For older ones call list_memories with this cursor."
     )
@@ -114,14 +87,58 @@ def deleted(count: int) -> str:
     return compact({"message": f"Deleted {count} memor{'y' if count == 1 else 'ies'}.", "deleted": count})
 
 
-def _outcome(outcome: "Outcome") -> dict[str, Any]:
+def _fitting(items: Iterable[Item], room: int, *, cut: bool = True) -> list[Item]:
+    """The first of `items` that fit into a list of `room` bytes; with `cut` one at least, shortened if need be."""
+    room -= 2
+    fitting: list[Item] = []
+    for item in items:
+        shown = _cut(item, room) if cut and not fitting else item
+        room -= _size(shown)
+        if room < 0:
+            break
+        fitting.append(shown)
+    return fitting
+
+
+def _cut(item: Item, room: int) -> Item:
+    """`item`, or if it is larger than `room` bytes by itself, the beginnings of its texts and `"truncated": true`."""
+    if _size(item) <= room:
+        return item
+    item = {**item, "truncated": True}
+    while _size(item) > room and any(item.get(name) for name in _TEXTS):
+        longest = max(_TEXTS, key=lambda name: len(item.get(name) or ""))
+        item[longest] = item[longest][: len(item[longest]) // 2]
+    return item
+
+
+def _outcome(outcome: "Outcome") -> Item:
     item = {"id": outcome.id, "memory": outcome.memory, "event": outcome.event}
     if outcome.previous_memory is not None:
         item["previous_memory"] = outcome.previous_memory
     return item
 
 
-def _memory(memory: "Memory", scope: Scope) -> dict[str, Any]:
+def _entry(entry: "HistoryEntry") -> Item:
+    return {
+        "event": entry.event,
+        "old_memory": entry.old_text,
+        "new_memory": entry.new_text,
+        "at": _iso(entry.at),
+        "reason": entry.reason,
+        "mcp_client": entry.actor,
+    }
+
+
+def _hit(hit: "Hit", scope: Scope) -> Item:
+    item = _memory(hit.memory, scope)
+    if hit.score is not None:
+        item["score"] = round(hit.score, 6)
+    if hit.note is not None:
+        item["note"] = hit.note
+    return item
+
+
+def _memory(memory: "Memory", scope: Scope) -> Item:
     item = {
         "id": memory.id,
         "memory": memory.text,
@@ -139,5 +156,5 @@ def _iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
-def _size(item: dict[str, Any]) -> int:
+def _size(item: Item) -> int:
     return len(compact(item).encode()) + 1

@@ -39,7 +39,7 @@ def _add(memory: Memory, call: Request) -> str:
         deadline=call.deadline,
         expires_at=milliseconds(expires_at) if expires_at else None,
     )
-    return results.added(result)
+    return results.added(result, max_bytes=call.max_bytes)
 
 
 def _search(memory: Memory, call: Request) -> str:
