@@ -143,6 +143,38 @@ def test_expired_memories_are_deleted_along_with_later_writes(
     assert len(plain.scope(scope).snapshot().memories) == 1
 
 
+def test_what_is_true_for_a_while_does_not_overwrite_what_outlives_it(service: MemoryService, scope: Scope) -> None:
+    service.add(scope, "我住在上海")
+    hour = now_ms() + 3_600_000
+    [outcome] = service.add(scope, "我现在住在北京", expires_at=hour).results
+    assert outcome.event == "ADD"
+    assert {("上海" in m.text, m.expires_at) for m in service.list(scope).memories} == {(True, None), (False, hour)}
+
+
+def test_a_correction_for_good_of_what_was_true_for_a_while_stays(service: MemoryService, scope: Scope) -> None:
+    service.add(scope, "我住在上海", expires_at=now_ms() + 3_600_000)
+    [outcome] = service.add(scope, "我现在住在北京").results
+    assert outcome.event == "UPDATE"
+    assert [m.expires_at for m in service.list(scope).memories] == [None]
+
+
+def test_a_longer_while_replaces_a_shorter_one(service: MemoryService, scope: Scope) -> None:
+    hour = now_ms() + 3_600_000
+    service.add(scope, "我住在上海", expires_at=hour)
+    assert service.add(scope, "我现在住在北京", expires_at=2 * hour).results[0].event == "UPDATE"
+    assert [m.expires_at for m in service.list(scope).memories] == [2 * hour]
+
+
+def test_an_expiry_can_be_set_kept_and_taken_away_with_a_text(keyless: MemoryService, scope: Scope) -> None:
+    hour = now_ms() + 3_600_000
+    [added] = keyless.add(scope, "停车位在 B2-17").results
+    for given, expected in ((hour, hour), (None, hour), (0, None)):
+        keyless.update(scope, added.id, f"停车位在 B2-17 {given}", expires_at=given)
+        memory = keyless.get(scope, added.id)
+        assert memory is not None
+        assert memory.expires_at == expected
+
+
 def test_a_full_memory_says_so(make: MakeService, scope: Scope) -> None:
     service = make(OPENAI_API_KEY="", MAX_MEMORIES="2")
     service.add(scope, "a b c")

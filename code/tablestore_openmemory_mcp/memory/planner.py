@@ -114,20 +114,25 @@ class Planner:
 
     def _stage(self, unit: Unit, operation: Operation, known: dict[str, Memory]) -> None:
         """`known`: what is said already, by memories that keep their text, or by what was staged before."""
+        job = self._job
         model = self._embedder.model if self._embedder and operation.vector is not None else None
         target = unit.get(operation.memory_id) if operation.memory_id else None
         twin = known.get(likeness_key(operation.text)) if operation.text else None
         if operation.event == "DELETE":
             if target:
                 unit.delete(target.id, reason=operation.reason)
-        elif target and twin and twin.id != target.id:
+        elif target and twin and twin.id != target.id and not _outlives(target, twin.expires_at):
             unit.delete(target.id, reason=f"says the same as {twin.id}")
-        elif target:
+        elif target and not _outlives(target, job.expires_at):
             known[likeness_key(operation.text)] = unit.update(
-                target.id, operation.text, operation.vector, model, reason=operation.reason
+                target.id,
+                operation.text,
+                operation.vector,
+                model,
+                expires_at=job.expires_at or 0,
+                reason=operation.reason,
             )
         elif not twin:
-            job = self._job
             known[likeness_key(operation.text)] = unit.add(
                 operation.text,
                 operation.vector,
@@ -136,6 +141,11 @@ class Planner:
                 expires_at=job.expires_at,
                 reason=operation.reason,
             )
+
+
+def _outlives(memory: Memory, expires_at: int | None) -> bool:
+    """Whether `memory` stays when what is said now has expired: then it stands beside it, and is not overwritten."""
+    return expires_at is not None and (memory.expires_at is None or memory.expires_at > expires_at)
 
 
 def _is_known(text: str, known: Mapping[str, Memory]) -> bool:

@@ -117,7 +117,10 @@ class MemoryService:
         expires_at: int | None = None,
         deadline: float | None = None,
     ) -> Outcome:
-        """Replace the memory's text, in place. Raises InvalidInput for an id that is not in this scope, or as add."""
+        """Replace the memory's text, in place. `expires_at`: as add's; 0: never; None: as it is.
+
+        Raises InvalidInput for an id that is not in this scope, or as add.
+        """
         said, ends = self._sayable(text), self._ends(deadline)
         vector = self._embedder.embed([said], deadline=ends)[0] if self._embedder else None
         model = self._embedder.model if self._embedder else None
@@ -202,7 +205,7 @@ def _silent(step: str) -> None:
 
 
 def _future(expires_at: int | None) -> int | None:
-    if expires_at is not None and expires_at <= now_ms():
+    if expires_at and expires_at <= now_ms():
         raise InvalidInput("The expiry lies in the past; accepted: a later time, in milliseconds since 1970, UTC.")
     return expires_at
 

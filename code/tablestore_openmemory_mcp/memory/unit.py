@@ -86,8 +86,8 @@ class Unit:
         expires_at: int | None = None,
         reason: str | None = None,
     ) -> Memory:
-        """The memory with another text, in place; `metadata` and `expires_at` replace its own if given. KeyError if
-        there is none."""
+        """The memory with another text, in place; `metadata` and `expires_at` (0: never) replace its own if given.
+        KeyError if there is none."""
         old = self._known(memory_id)
         new = replace(
             old,
@@ -97,7 +97,7 @@ class Unit:
             updated_at=max(self.now, old.updated_at),
             source=None,
             metadata=old.metadata if metadata is None else dict(metadata),
-            expires_at=old.expires_at if expires_at is None else expires_at,
+            expires_at=old.expires_at if expires_at is None else expires_at or None,
         )
         self._put(Change("UPDATE", memory_id, new, old_text=old.text, reason=reason, actor=self.actor))
         return new
