@@ -125,7 +125,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(tmp_path: Path) -> None:
         unlimited = resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
         for _ in range(2):
-            with refused("OTSInternalServerError", 500):
+            with refused("OTSQuotaExhausted", 403, "data directory cannot be written"):
                 put(client, "t", key, [("c", "lost")])
             assert get(client, "t", key) == {"c": "kept"}
         resource.prlimit(emulator.pid, resource.RLIMIT_FSIZE, unlimited)

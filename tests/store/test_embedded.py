@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -211,6 +212,30 @@ def test_unusable_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="DATA_DIR"):
         open_embedded(tmp_path / "file").ping()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the file size of another process")
+def test_full_disk(tmp_path):
+    """It does not pass by itself: told at once, with the cause; reads go on, and writes once there is room again."""
+    scope = fresh_scope()
+    store = open_embedded(tmp_path)
+    remember(store.scope(scope), "before")
+    pid = serving(tmp_path)["pid"]
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    for _ in range(3):
+        began = time.monotonic()
+        with pytest.raises(StoreError, match=r"data directory cannot be written.*DATA_DIR") as told:
+            remember(store.scope(scope), "lost")
+        assert time.monotonic() - began < 10  # of the twenty seconds that are granted to what may pass
+        assert not told.value.retry
+        assert texts(store.scope(scope)) == texts(open_embedded(tmp_path).scope(scope)) == ["before"]
+        with pytest.raises(StoreError, match="DATA_DIR"):
+            store.scope(scope).delete_all()
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    remember(store.scope(scope), "after")
+    assert serving(tmp_path)["pid"] == pid
+    store.close()
+    assert texts(open_embedded(tmp_path).scope(scope)) == ["before", "after"]
 
 
 def test_newer_data_is_refused(tmp_path):

@@ -47,6 +47,16 @@ def test_throttled_beyond_the_deadline(emulator):
     assert texts(store) == []
 
 
+def test_a_quota_is_not_waited_for(emulator):
+    store = open_store(emulator).scope(fresh_scope())
+    base = store.snapshot()
+    emulator.fault(apis="UpdateRow", error="OTSQuotaExhausted", message="The storage quota is used up.")
+    before = emulator.calls().get("UpdateRow", 0)
+    with pytest.raises(StoreError, match=r"can take no more.*storage quota.*TABLESTORE_ENDPOINT"):
+        store.commit(adding("a"), base=base)
+    assert emulator.calls()["UpdateRow"] == before + 1
+
+
 def test_slow_beyond_the_deadline(emulator):
     store = open_store(emulator).scope(fresh_scope())
     base = store.snapshot()

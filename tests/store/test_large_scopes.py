@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from support.emulator import Emulator, connect
-from support.store import DIMENSION, adding, deleting, fresh_scope, memory, open_store, remember, updating
+from support.store import (
+    DIMENSION,
+    adding,
+    clock_off_by,
+    deleting,
+    fresh_scope,
+    memory,
+    open_store,
+    remember,
+    updating,
+)
 from tablestore_openmemory_mcp.store.model import Change
 
 K = 10
@@ -134,10 +144,11 @@ def test_what_was_just_written_is_found_and_what_was_deleted_is_not(emulator, qu
     assert len(ask(reader, query)[0]) == 0
 
 
-def test_many_deletions_do_not_starve_the_next_search(emulator, queries, monkeypatch):
+def test_many_deletions_do_not_starve_the_next_search(emulator, queries):
     """The index still proposes all that was deleted; they are left out of the question instead of the answer."""
     scope = fresh_scope()
-    store = fill(emulator, scope, 1500)
+    with clock_off_by(-600):
+        store = fill(emulator, scope, 1500)
     query = queries[0]
     doomed = exact(emulator, scope, query, 1400)
     make_index(emulator, store)
@@ -146,10 +157,48 @@ def test_many_deletions_do_not_starve_the_next_search(emulator, queries, monkeyp
         base = store.snapshot()
         some = doomed[start : start + 350]
         store.commit([deleting(base.memories[id_]) for id_ in some], base=base)
+    before = emulator.calls()["GetRange"]
+    assert best(ask(store, query), query) == best(ask(open_large(emulator).scope(scope), query), query)
+    assert emulator.calls()["GetRange"] == before + 1  # the other process's first look
+    assert best(ask(store, query), query) == exact(emulator, scope, query)
+
+
+@pytest.mark.parametrize("many", ["written", "deleted"])
+def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, monkeypatch, many):
+    """All rows are read then, for as long as the index may not know what was written."""
     from tablestore_openmemory_mcp.store import candidates
 
-    monkeypatch.setattr(candidates, "_RECENT", 0)  # as if what is left had been written long ago
-    assert best(ask(store, query), query) == exact(emulator, scope, query)
+    scope = fresh_scope()
+    store = fill(emulator, scope, 10)
+    make_index(emulator, store)
+    emulator.set_faults(index_lag=300)
+    monkeypatch.setattr(candidates, "_RECENT" if many == "written" else "MOST_EXCLUDED", 20)
+    remember(store, *(f"new {i}" for i in range(60)))
+    if many == "deleted":
+        base = store.snapshot()
+        doomed = [base.memories[id_] for id_ in exact(emulator, scope, queries[0], 30)]
+        store.commit([deleting(m) for m in doomed], base=base)
+    for reader in (store, open_large(emulator).scope(scope)):
+        for query in queries:
+            assert best(ask(reader, query), query) == exact(emulator, scope, query)
+
+
+def test_what_was_imported_at_once_is_asked_of_the_index_a_minute_later(emulator, queries, monkeypatch):
+    """However long nothing else is written, and whatever the clock of the machine that imported it said."""
+    from tablestore_openmemory_mcp.store import candidates
+
+    scope = fresh_scope()
+    monkeypatch.setattr(candidates, "_RECENT", 20)
+    with clock_off_by(-600):
+        store = fill(emulator, scope, 100)
+    with clock_off_by(10 * 24 * 3600):
+        remember(store, *(f"ahead {i}" for i in range(100)))
+    make_index(emulator, store)
+    before = emulator.calls()
+    for query in queries:
+        assert best(ask(store, query), query) == exact(emulator, scope, query)
+    assert emulator.calls()["Search"] == before["Search"] + len(queries)
+    assert emulator.calls()["GetRange"] == before["GetRange"] + len(queries)  # of `exact`
 
 
 def test_before_the_index_is_ready_the_rows_answer(emulator, queries, monkeypatch):

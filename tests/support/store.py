@@ -111,9 +111,10 @@ def remember(store: ScopeStore, *texts: str) -> list[Memory]:
 @contextmanager
 def clock_off_by(seconds: float) -> Iterator[None]:
     """This process stamps what it writes with another time; the SDK's requests keep the right one."""
-    right = time.time_ns
+    right, born = time.time_ns, _born
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time_ns", lambda: right() + int(seconds * 1e9))
+        patch.setitem(globals(), "_born", born)
         yield
 
 

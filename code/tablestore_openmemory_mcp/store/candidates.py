@@ -82,9 +82,10 @@ class Candidates:
         """See ScopeStore.candidates."""
         if snapshot.with_vectors:
             return snapshot.matrix(model)
-        alive, dead = _lately(snapshot)
+        alive = _lately(snapshot, [(row.rev, row.written_at, row.id) for row in snapshot.rows.values()], _RECENT)
+        dead = _lately(snapshot, [(t.rev, t.at, i) for i, t in snapshot.standing.tombstones.items()], MOST_EXCLUDED)
         wanted = dict.fromkeys(also)
-        if len(alive) > _RECENT or len(dead) > MOST_EXCLUDED:
+        if alive is None or dead is None:
             proposed = self._scanned(snapshot, queries, model, k, deadline)
         else:
             wanted.update(dict.fromkeys(alive))
@@ -149,17 +150,20 @@ class Candidates:
         return [id_ for kept in best for _, id_ in kept]
 
 
-def _lately(snapshot: ScopeSnapshot) -> tuple[list[str], list[str]]:
-    """(alive, dead) ids that the index may not know yet as they are.
+def _lately(snapshot: ScopeSnapshot, written: Sequence[tuple[int, int, str]], most: int) -> list[str] | None:
+    """Ids of those of `written` (rev, ms, id) that the index may not know yet as they are; None if that are too many.
 
     Counted back from now and from the scope's last commit, whichever is earlier by the clocks at hand: whoever wrote
-    that may have had a slow clock.
+    that may have had a slow clock. Of more than `most` that are recent by its clock alone, the newest.
     """
     now = time.time_ns() // 1_000_000
     since, until = min(now, snapshot.standing.at) - LAG_MS, now + CLOCKS_APART
-    alive = [row.id for row in snapshot.rows.values() if since <= row.written_at <= until]
-    dead = [id_ for id_, t in snapshot.standing.tombstones.items() if since <= t.at <= until]
-    return alive, dead
+    lately = [each for each in written if since <= each[1] <= until]
+    if len(lately) > most:
+        if sum(at >= now - LAG_MS for _, at, _ in lately) > most:
+            return None
+        lately = sorted(lately)[-most:]
+    return [id_ for *_, id_ in lately]
 
 
 def _read(rows: Iterable[StoredRow], model: str) -> Iterable[tuple[str, int, Vector]]:

@@ -96,6 +96,8 @@ def _refusal(code: str, message: str, status: int | None, place: str, setting: s
         return Failure(StoreDenied(f"{place} does not permit this to the access key. {said}", setting=KEYS))
     if code in _BUSY or (code == "OTSQuotaExhausted" and message.startswith("Too frequent")):
         return Failure(StoreUnavailable(f"{place} is busy or throttling. {said}", setting=setting), transient=True)
+    if code == "OTSQuotaExhausted":
+        return Failure(StoreError(f"{place} can take no more. {said}", setting=setting))
     if code in _BROKEN or status in (500, 502, 503, 504):
         return Failure(StoreUnavailable(said, setting=setting), transient=True, effect=Effect.UNKNOWN)
     return Failure(StoreError(said, setting=setting if status == 404 else None))

@@ -17,6 +17,8 @@ from .requests import Key
 from .rows import MemoryRow, ScopeRows, committed_rows, read_memory, told_by
 from .snapshot import ScopeSnapshot, Standing, Tombstone, VectorRule, sorted_rows
 
+_MANY = 1000  # changed rows; to read everything takes fewer requests than to read these by their keys
+
 
 class Loader:
     """Makes the snapshots of one scope."""
@@ -80,7 +82,7 @@ class Loader:
             if changed is None and base.seq + AHEAD < head.seq <= base.seq + RING:
                 head = self._heads.read_ring(base.seq, head.seq, deadline=deadline)
                 changed = head.changed_since(base.seq)
-            if changed is None:
+            if changed is None or len(changed) > _MANY:
                 return None
             keys = [self._rows.memory_key(id_) for id_ in sorted(changed - told_by(head.redo))]
             read = {row.id: row for row in self._read(keys, base.with_vectors, deadline)}

@@ -26,6 +26,8 @@ from .connection import Connection, Request
 
 _log = logging.getLogger(__name__)
 BACKLOG = 2048  # 1,000 clients may connect at once
+_UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_READS = ("Get", "BatchGet", "List", "Describe", "Search")
 
 
 @dataclass(slots=True)
@@ -117,10 +119,9 @@ class Server:
             answer.body = self._body(api, request.body, rule if before else None)
         except OtsError as e:
             answer.fail(e)
-        except Exception:
-            _log.exception("%s failed", api)
+        except Exception as e:
             held, self._held = self._held, []
-            self._give_up([*held, answer])
+            self._give_up([*held, answer], e)
             return
         if not self._engine.storage.dirty and not self._held:
             self._send(answer)
@@ -145,18 +146,24 @@ class Server:
         held, self._held = self._held, []
         try:
             self._engine.storage.commit()
-        except sqlite3.Error:
-            _log.exception("commit failed")
-            self._give_up(held)
+        except sqlite3.Error as e:
+            self._give_up(held, e)
             return
         for answer in held:
             self._send(answer)
 
-    def _give_up(self, answers: list[_Answer]) -> None:
-        """Something unforeseen broke the transaction: nothing of it happened, and everybody in it is told so."""
+    def _give_up(self, answers: list[_Answer], cause: Exception) -> None:
+        """Something broke the transaction: nothing of it happened, and everybody in it is told so."""
         self._engine.forget()
+        broken = to_writers = OtsError("OTSInternalServerError")
+        if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _UNWRITABLE:
+            # It does not pass by itself, so it is none of the errors after which clients try again for a while.
+            _log.error("The data directory cannot be written: %s.", cause)
+            to_writers = OtsError("OTSQuotaExhausted", f"The data directory cannot be written: {cause}.")
+        else:
+            _log.error("A call failed.", exc_info=cause)
         for answer in answers:
-            answer.fail(OtsError("OTSInternalServerError"))
+            answer.fail(broken if answer.api.startswith(_READS) else to_writers)
             self._send(answer)
 
     def _send(self, answer: _Answer) -> None:
