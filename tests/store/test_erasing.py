@@ -17,6 +17,7 @@ from support.store import (
     fresh_scope,
     memory,
     open_store,
+    prefix_of,
     remember,
     texts,
 )
@@ -132,8 +133,10 @@ def test_the_count_of_a_scope_that_an_older_program_wrote(emulator, scope):
     store = open_store(emulator).scope(scope)
     store.commit([*adding("a"), expiring("past", -1)], base=store.snapshot())
     key = [("user_id", scope.user_id), ("client_name", scope.client_name)]
-    connect(emulator).update_row("mem0_heads", Row(key, {"delete_all": ["expiring"]}), Condition("EXPECT_EXIST"))
-    assert store.delete_all() == 1
+    older = Row(key, {"delete_all": ["expiring", "size"]})
+    connect(emulator).update_row(f"{prefix_of(emulator)}_heads", older, Condition("EXPECT_EXIST"))
+    assert open_store(emulator).scope(scope).delete_all() == 1
+    assert store.delete_all() == 0
 
 
 def test_the_count_when_somebody_adds_meanwhile(emulator, scope):

@@ -12,6 +12,7 @@ from support.store import (
     Rows,
     adding,
     deleting,
+    environ,
     fresh_scope,
     memory,
     open_store,
@@ -20,9 +21,14 @@ from support.store import (
     texts,
     updating,
 )
+from tablestore_openmemory_mcp.errors import LimitExceeded, StoreUnavailable
 from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.cache import SnapshotCache
+from tablestore_openmemory_mcp.store.connection import CloudConnector
 from tablestore_openmemory_mcp.store.heads import RING
 from tablestore_openmemory_mcp.store.model import Change, Conflict, text_hash
+from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 
 class Calls:
@@ -215,8 +221,6 @@ def test_a_crowd_at_a_cold_scope_reads_it_once(emulator):
 
 
 def test_cache_is_bounded_by_bytes(emulator):
-    from tablestore_openmemory_mcp.store.cache import SnapshotCache
-
     scopes = [fresh_scope() for _ in range(4)]
     store = open_store(emulator)
     snapshots = []
@@ -230,6 +234,66 @@ def test_cache_is_bounded_by_bytes(emulator):
     assert cache.get(scopes[2])
     cache.put(snapshots[0])
     assert [cache.get(scope) is not None for scope in scopes] == [True, False, True, False]
+
+
+def small_cache(emulator, nbytes):
+    settings = Settings.load(environ(emulator))
+    return TablestoreStore(settings, CloudConnector(settings), snapshot_bytes=nbytes)
+
+
+def test_scopes_that_are_read_at_once_are_bounded_by_bytes():
+    cache = SnapshotCache(max_bytes=100)
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    def read(nbytes):
+        with cache.room(nbytes, time.monotonic() + 60):
+            entered.release()
+            assert leave.wait(60)
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            pool.submit(read, 60), pool.submit(read, 40)
+            assert entered.acquire(timeout=60)
+            assert entered.acquire(timeout=60)
+            with pytest.raises(StoreUnavailable, match="Too many"), cache.room(1, time.monotonic() + 0.05):
+                pass
+            large = pool.submit(read, 1000)
+        finally:
+            leave.set()
+        large.result(60)  # however large: once it is the only one
+    with cache.room(100, time.monotonic()):
+        pass
+
+
+def test_crowds_at_many_cold_scopes(emulator):
+    """Each is larger than what may be read at once; they are read one after the other, and everybody is answered."""
+    scopes = [fresh_scope() for _ in range(6)]
+    for scope in scopes:
+        remember(open_store(emulator).scope(scope), f"of {scope.user_id}")
+    store = small_cache(emulator, 1)
+    store.ensure_tables()
+    with ThreadPoolExecutor(18) as pool:
+        found = list(pool.map(lambda scope: texts(store.scope(scope)), scopes * 3))
+    assert found == [[f"of {scope.user_id}"] for scope in scopes] * 3
+
+
+def test_a_scope_is_bounded_by_bytes(emulator):
+    """However few its memories are, reading it never takes more than the cache may hold."""
+    scope = fresh_scope()
+    store = small_cache(emulator, 1_000_000).scope(scope)
+    (first,) = remember(store, "x" * 300_000)
+    with pytest.raises(LimitExceeded, match=r"full \(1 memories of 0 MB\)"):
+        remember(store, "y" * 300_000)
+    base = store.commit([updating(first, "short")], base=store.snapshot())
+    base = store.commit([updating(base.memories[first.id], "z" * 400_000)], base=base)
+    remember(store, "y" * 50_000)
+    head = Rows(emulator, scope).head()
+    assert head["size"] == store.snapshot().size == open_store(emulator).scope(scope).snapshot().size
+    assert 900_000 < head["size"] < 1_000_000
+    with pytest.raises(LimitExceeded):
+        store.commit([updating(base.memories[first.id], "z" * 500_000)], base=store.snapshot())
+    assert store.delete_all() == 2
+    assert Rows(emulator, scope).head()["size"] == 0
 
 
 def test_a_scope_is_a_wall(emulator):

@@ -1,9 +1,13 @@
 """The newest snapshot of each scope that this process has seen, within a bound of bytes."""
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
+from ..errors import StoreUnavailable
 from ..scope import Scope
 from .snapshot import ScopeSnapshot
 
@@ -30,6 +34,8 @@ class SnapshotCache:
         self._bytes = 0
         self._locks: WeakValueDictionary[Scope, ScopeLock] = WeakValueDictionary()
         self._lock = threading.Lock()
+        self._incoming = 0
+        self._arrived = threading.Condition()
 
     def get(self, scope: Scope) -> ScopeSnapshot | None:
         with self._lock:
@@ -63,3 +69,22 @@ class SnapshotCache:
         """Whoever loads or refreshes a scope holds this, so that a crowd at a cold scope reads it once."""
         with self._lock:
             return self._locks.setdefault(scope, ScopeLock())
+
+    @contextmanager
+    def room(self, nbytes: int, deadline: float) -> Iterator[None]:
+        """Whoever reads a whole scope of about `nbytes` does so in here, so that all that do hold no more than the
+        cache does; one may always. Raises StoreUnavailable at `deadline` (time.monotonic())."""
+        with self._arrived:
+            waits = max(0.0, deadline - time.monotonic())
+            if not self._arrived.wait_for(lambda: self._fits(nbytes), waits):
+                raise StoreUnavailable("Too many large memories are being read at once.")
+            self._incoming += nbytes
+        try:
+            yield
+        finally:
+            with self._arrived:
+                self._incoming -= nbytes
+                self._arrived.notify_all()
+
+    def _fits(self, nbytes: int) -> bool:
+        return self._incoming == 0 or self._incoming + nbytes <= self._max_bytes

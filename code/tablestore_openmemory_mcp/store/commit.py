@@ -14,11 +14,11 @@ from .failures import OutcomeUnknown
 from .gateway import PATIENCE, Gateway
 from .heads import Head, Heads
 from .loader import Loader
-from .model import Change, Conflict
+from .model import Change, Conflict, Memory
 from .redo import Redo
 from .requests import in_batches
 from .rows import ScopeRows, committed_rows
-from .snapshot import CLOCKS_APART, ScopeSnapshot, VectorRule
+from .snapshot import CLOCKS_APART, ScopeSnapshot, VectorRule, size_of
 from .sweep import Step, Sweeper
 
 _LATE_SECONDS = 5.0  # after that long somebody else may have finished this commit, and gone on
@@ -43,6 +43,7 @@ class Committer:
         *,
         rule: VectorRule,
         max_memories: int,
+        max_bytes: int,
         step: Step,
     ) -> None:
         self._gateway = gateway
@@ -54,16 +55,17 @@ class Committer:
         self._cache = cache
         self._rule = rule
         self._max_memories = max_memories
+        self._max_bytes = max_bytes
         self._step = step
 
     def commit(self, changes: Sequence[Change], base: ScopeSnapshot, deadline: float | None) -> ScopeSnapshot:
         """See ScopeStore.commit."""
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
-        count = self._count_after(changes, base)
+        _check(changes, base)
         rolled_forward = self._rolled_forward(base, deadline)
         redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
-        head = Head(redo.rev, redo.epoch, count, _expiring_after(changes, base), redo.tx, redo.at, redo=redo)
-        head = replace(head, sweep=base.standing.sweep, emptied=base.standing.emptied)
+        head = _head_after(redo, base)
+        self._check_growth(head, base)
         began = time.time()
         self._step("committing")
         if not self._decided(partial(self._heads.commit, head, deadline=deadline), head, deadline):
@@ -96,7 +98,7 @@ class Committer:
                 return 0
             at = _now(head.at)
             epoch = head.epoch + 1
-            after = Head(head.seq + 1, epoch, 0, 0, secrets.token_hex(8), at, sweep=epoch, emptied=at)
+            after = Head(head.seq + 1, epoch, tx=secrets.token_hex(8), at=at, sweep=epoch, emptied=at)
             self._step("committing")
             if self._decided(partial(self._heads.empty, after, deadline=deadline), after, deadline):
                 break
@@ -111,9 +113,9 @@ class Committer:
         if head.seq == 0 or head.expiring == 0:
             return head, head.count
         snapshot = self._loader.newest(deadline)
-        expired = sum(m.expires_at <= time.time_ns() // 1_000_000 for m in snapshot.expiring() if m.expires_at)
-        head = replace(head, seq=snapshot.seq, epoch=snapshot.epoch, at=snapshot.standing.at)
-        return head, len(snapshot.memories) - expired
+        now = time.time_ns() // 1_000_000
+        count = sum(m.expires_at is None or m.expires_at > now for m in snapshot.memories.values())
+        return replace(head, seq=snapshot.seq, epoch=snapshot.epoch, at=snapshot.standing.at), count
 
     def _decided(self, write: Callable[[], bool], after: Head, deadline: float) -> bool:
         """Whether `write` made the head `after`. What became of an unanswered one is read from the ring."""
@@ -167,29 +169,46 @@ class Committer:
             _log.warning("Rows that are no longer visible could not be removed; the next writer of the scope goes on.")
             return snapshot
 
-    def _count_after(self, changes: Sequence[Change], base: ScopeSnapshot) -> int:
-        ids = [change.id for change in changes]
-        if len(set(ids)) < len(ids):
-            raise ValueError("a commit names each memory once")
-        for change in changes:
-            if (change.id in base.memories) == (change.event == "ADD"):
-                raise ValueError(f"{change.event} of a memory that {'is' if change.event == 'ADD' else 'is not'} there")
-            if (change.new is None) != (change.event == "DELETE") or (change.new and change.new.id != change.id):
-                raise ValueError(f"{change.event} with the wrong `new`")
-        grown = sum((c.event == "ADD") - (c.event == "DELETE") for c in changes)
-        count = len(base.memories) + grown
-        if grown > 0 and count > self._max_memories:
+    def _check_growth(self, head: Head, base: ScopeSnapshot) -> None:
+        many = head.count > self._max_memories and head.count > len(base.memories)
+        much = (head.size or 0) > self._max_bytes and (head.size or 0) > base.size
+        if many or much:
+            held = f"{len(base.memories)} memories" + (f" of {base.size // 1_000_000} MB" if much else "")
             raise LimitExceeded(
-                f"This memory is full ({len(base.memories)} memories): delete some first.",
-                setting="MAX_MEMORIES",
+                f"This memory is full ({held}): delete some first.", setting="MAX_MEMORIES" if many else None
             )
-        return count
 
 
-def _expiring_after(changes: Sequence[Change], base: ScopeSnapshot) -> int:
-    touched = {change.id for change in changes}
-    stay = sum(m.id not in touched for m in base.expiring())
-    return stay + sum(c.new is not None and c.new.expires_at is not None for c in changes)
+def _check(changes: Sequence[Change], base: ScopeSnapshot) -> None:
+    ids = [change.id for change in changes]
+    if len(set(ids)) < len(ids):
+        raise ValueError("a commit names each memory once")
+    for change in changes:
+        if (change.id in base.memories) == (change.event == "ADD"):
+            raise ValueError(f"{change.event} of a memory that {'is' if change.event == 'ADD' else 'is not'} there")
+        if (change.new is None) != (change.event == "DELETE") or (change.new and change.new.id != change.id):
+            raise ValueError(f"{change.event} with the wrong `new`")
+
+
+def _head_after(redo: Redo, base: ScopeSnapshot) -> Head:
+    came = [change.new for change in redo.changes if change.new]
+    went = [base.memories[change.id] for change in redo.changes if change.event != "ADD"]
+    return Head(
+        seq=redo.rev,
+        epoch=redo.epoch,
+        count=len(base.memories) + len(came) - len(went),
+        expiring=base.expiring + sum(map(_expires, came)) - sum(map(_expires, went)),
+        size=base.size + sum(map(size_of, came)) - sum(map(size_of, went)),
+        tx=redo.tx,
+        at=redo.at,
+        sweep=base.standing.sweep,
+        emptied=base.standing.emptied,
+        redo=redo,
+    )
+
+
+def _expires(memory: Memory) -> bool:
+    return memory.expires_at is not None
 
 
 def _now(earliest: int) -> int:

@@ -12,7 +12,7 @@ from .requests import Cells, Get, Guard, Key, Update
 RING = 256  # commits that a reader may lag behind and still refresh by ids
 AHEAD = 16  # slots that a head read brings along beyond the reader's own seq
 _SLOT_IDS = 400  # a commit of more is "too much to tell"
-_BASE = ("seq", "epoch", "count", "expiring", "tx", "at", "pending", "sweep", "emptied")
+_BASE = ("seq", "epoch", "count", "expiring", "size", "tx", "at", "pending", "sweep", "emptied")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Head:
     epoch: int = 0
     count: int = 0  # memories, expired ones included
     expiring: int | None = 0  # those of them that expire or have expired; None: not counted, by an older program
+    size: int | None = 0  # bytes that their texts take in a snapshot, roughly; None as above
     tx: str = ""
     at: int = 0  # ms; when it was written, by a clock that never runs backwards within a scope
     sweep: int | None = None  # rows of epochs older than this are still to be removed
@@ -112,6 +113,7 @@ def _next(after: Head, ids: frozenset[str] | None) -> Cells:
         "epoch": after.epoch,
         "count": after.count,
         "expiring": after.expiring,
+        "size": after.size,
         "tx": after.tx,
         "at": after.at,
         _column(after.seq): slot,
@@ -125,6 +127,7 @@ def _head(row: Cells) -> Head:
         epoch=row["epoch"],
         count=row["count"],
         expiring=row.get("expiring"),
+        size=row.get("size"),
         tx=row["tx"],
         at=row["at"],
         sweep=row.get("sweep"),

@@ -61,19 +61,23 @@ class Loader:
         if head.seq == 0:
             return ScopeSnapshot.empty(self._scope, head, self._rule)
         while True:
-            with_vectors = self._rule.fits(head.count)
-            whole = self._rows.all_memories(self._rows.columns(with_vectors))
-            read: dict[str, MemoryRow] = {}
-            for page in self._gateway.pages(whole, deadline=deadline):
-                read.update((row["memory_id"], read_memory(row)) for row in page)
+            with self._cache.room(self._rule.nbytes(head), deadline):
+                nearly = self._read_all(head, deadline)
             # Right but for rows that were written while this read; those the ring names.
-            nearly = self._assembled(read, head, with_vectors)
             head = self._heads.read(head.seq, deadline=deadline)
             if head.seq == nearly.seq:
                 return nearly
             snapshot = self._refreshed(nearly, head, deadline)
             if snapshot:
                 return snapshot
+
+    def _read_all(self, head: Head, deadline: float) -> ScopeSnapshot:
+        with_vectors = self._rule.fits(head.count)
+        whole = self._rows.all_memories(self._rows.columns(with_vectors))
+        read: dict[str, MemoryRow] = {}
+        for page in self._gateway.pages(whole, deadline=deadline):
+            read.update((row["memory_id"], read_memory(row)) for row in page)
+        return self._assembled(read, head, with_vectors)
 
     def _refreshed(self, base: ScopeSnapshot, head: Head, deadline: float) -> ScopeSnapshot | None:
         """`base` brought to `head` by reading what the ring names; None if that cannot be done."""

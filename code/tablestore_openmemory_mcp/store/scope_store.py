@@ -35,6 +35,7 @@ class TablestoreScope:
         *,
         rule: VectorRule,
         max_memories: int,
+        max_bytes: int,
         step: Step,
     ) -> None:
         self._gateway = gateway
@@ -55,6 +56,7 @@ class TablestoreScope:
             cache,
             rule=rule,
             max_memories=max_memories,
+            max_bytes=max_bytes,
             step=step,
         )
 

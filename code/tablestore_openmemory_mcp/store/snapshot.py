@@ -1,8 +1,9 @@
 """A scope at one commit, immutable; and how the next one is made of it without reading everything again."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -19,6 +20,7 @@ from .vectors import UnitVectors, normalised
 # written on a machine whose clock was wrong for a while, along with its embedded store.
 CLOCKS_APART = 30 * 60 * 1000
 _ROW_BYTES = 900  # what Python needs around one memory's text and vector
+_TYPICAL_BYTES = 2000  # of a memory, with its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class VectorRule:
     """How many memories' vectors a snapshot may hold. `limit`: above it, a scope is large."""
 
     limit: int
+    vector_bytes: int  # of one memory's, in a snapshot with a matrix of them
 
     def fits(self, count: int) -> bool:
         """Whether a scope is loaded with its vectors."""
@@ -59,6 +62,11 @@ class VectorRule:
     def still_fits(self, count: int) -> bool:
         """Whether one that has them keeps them; with slack, so that a scope at the limit does not flutter."""
         return count <= self.limit * 5 // 4
+
+    def nbytes(self, head: Head) -> int:
+        """What a snapshot at `head` takes in memory, roughly."""
+        texts = _TYPICAL_BYTES * head.count if head.size is None else head.size
+        return texts + (head.count * self.vector_bytes if self.fits(head.count) else 0)
 
     @property
     def most(self) -> int:
@@ -97,11 +105,6 @@ class ScopeSnapshot:
         # Not `before` itself: a chain of snapshots that nobody searches would keep all of them alive.
         self._seeds = before.unit_vectors() if before else {}
         self._by_hash: dict[str, Memory] | None = None
-        self._bytes: int | None = None
-
-    def expiring(self) -> Iterator[Memory]:
-        """Memories that expire some day, or have."""
-        return (m for m in self.memories.values() if m.expires_at is not None)
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """(ids, L2-normalised n x d float32, read-only) of the memories that `model` embedded; d is 0 without any."""
@@ -123,15 +126,20 @@ class ScopeSnapshot:
                 self._by_hash = {row.digest: row.memory for row in reversed([*self.rows.values()]) if row.memory}
             return self._by_hash.get(digest)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """What it takes in memory, roughly: texts, vectors, and a matrix of them."""
-        if self._bytes is None:
-            self._bytes = sum(
-                _ROW_BYTES + 2 * len(m.text) + (0 if m.vector is None else 2 * m.vector.nbytes)
-                for m in self.memories.values()
-            )
-        return self._bytes
+        return self.size + sum(2 * m.vector.nbytes for m in self.memories.values() if m.vector is not None)
+
+    @cached_property
+    def size(self) -> int:
+        """The texts' part of it."""
+        return sum(map(size_of, self.memories.values()))
+
+    @cached_property
+    def expiring(self) -> int:
+        """How many memories expire some day, or have."""
+        return sum(m.expires_at is not None for m in self.memories.values())
 
     def after(self, rows: Iterable[MemoryRow], head: Head) -> "ScopeSnapshot":
         """This scope at `head`, given the rows that were touched since, all of the same epoch."""
@@ -181,6 +189,11 @@ class ScopeSnapshot:
         return ScopeSnapshot(
             self.scope, seq, epoch, rows, standing, rule=self.rule, with_vectors=with_vectors, before=self
         )
+
+
+def size_of(memory: Memory) -> int:
+    """Bytes that a memory takes in memory, roughly, its vector aside."""
+    return _ROW_BYTES + 2 * len(memory.text)
 
 
 def sorted_rows(rows: Iterable[MemoryRow]) -> dict[str, MemoryRow]:

@@ -26,6 +26,9 @@ class World:
         self._vectors = VectorCache()
         self._settings = settings
         self._step = step
+        self._most_bytes = snapshot_bytes  # so that the cache holds any scope
+        vector_bytes = 2 * 4 * settings.tablestore_vector_dimension  # as it came, and at length 1
+        self._rule = VectorRule(settings.exact_search_limit, vector_bytes)
 
     def scope(self, scope: Scope) -> TablestoreScope:
         return TablestoreScope(
@@ -35,7 +38,8 @@ class World:
             self._index,
             self._vectors,
             scope,
-            rule=VectorRule(self._settings.exact_search_limit),
+            rule=self._rule,
             max_memories=self._settings.max_memories,
+            max_bytes=self._most_bytes,
             step=self._step,
         )
