@@ -71,7 +71,7 @@ def test_another_scopes_id_does_not_exist(server: Server) -> None:
         assert other.call("get_memory", memory_id=theirs).failed
         assert other.call("update_memory", memory_id=theirs, text="mine now").failed
         assert other.call("delete_memories", memory_ids=[theirs]).failed
-        assert answer(other, "memory_history", memory_id=theirs) == []
+        assert other.call("memory_history", memory_id=theirs).failed
         assert bob.texts() == ["Bob's own fact"]
 
 
@@ -84,9 +84,10 @@ def test_another_scopes_id_does_not_exist(server: Server) -> None:
         ("2099-01-31", "2099-02-01T00:00:00.000+00:00"),  # to the end of that day, as in Mem0
         (" 2099-01-31 ", "2099-02-01T00:00:00.000+00:00"),
         ("9999-12-30", "9999-12-31T00:00:00.000+00:00"),
-        ("9999-12-31", None),
-        ("9999-12-31T23:59:59-12:00", None),
+        ("9999-12-31", "9999-12-31T23:59:59.999+00:00"),
+        ("9999-12-31T23:59:59-12:00", "9999-12-31T23:59:59.999+00:00"),
         ("", None),
+        (" ", None),
     ],
 )
 def test_what_is_true_for_a_while(server: Server, written: str, shown: str | None) -> None:
@@ -179,6 +180,14 @@ def arguments_of(tool: str) -> dict[str, str]:
         ("delete_memories", {"memory_ids": []}, ""),
         ("get_memory", {}, "a string"),
         ("get_memory", {"memory_id": "unknown"}, "no memory"),
+        ("get_memory", {"memory_id": "x" * 2_000}, "no memory"),
+        ("memory_history", {"memory_id": "unknown"}, "no history"),
+        ("memory_history", {"memory_id": "x" * 2_000}, "no history"),
+        ("memory_history", {"memory_id": ""}, "no history"),
+        ("update_memory", {"memory_id": "x" * 2_000, "text": "x"}, "no memory"),
+        ("update_memory", {"memory_id": "unknown", "text": ""}, "empty"),
+        ("update_memory", {"memory_id": "unknown"}, "'text' as a string"),
+        ("delete_memories", {"memory_ids": [str(n) for n in range(10_000)]}, "no memory"),
     ],
 )
 def test_wrong_arguments(server: Server, tool: str, arguments: dict[str, Any], complaint: str) -> None:

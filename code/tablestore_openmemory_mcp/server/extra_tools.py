@@ -7,6 +7,8 @@ from . import results
 from .expiry import milliseconds
 from .toolspec import Argument, Memory, Request, ToolSpec
 
+_LONGEST_ID = 256  # bytes; ours have 36, and the store refuses to look for one of more than 1,024
+
 ID = Argument("memory_id", "The memory's id, from search_memories or list_memories.")
 
 
@@ -37,7 +39,11 @@ def _delete(memory: Memory, call: Request) -> str:
 
 
 def _history(memory: Memory, call: Request) -> str:
-    return results.lineage(memory.history(call.scope, call.arguments["memory_id"]), max_bytes=call.max_bytes)
+    memory_id = call.arguments["memory_id"]
+    entries = memory.history(call.scope, memory_id) if len(memory_id.encode()) <= _LONGEST_ID else []
+    if not entries:
+        raise InvalidInput("There is no history of a memory with this id.")
+    return results.lineage(entries, max_bytes=call.max_bytes)
 
 
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)

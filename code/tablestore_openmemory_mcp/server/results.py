@@ -5,11 +5,10 @@ Compact and unstructured on purpose: Cline sends a structured copy to the model 
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..scope import Scope
-from .expiry import NEVER
 
 if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not wait for
     from ..memory.model import AddResult, Hit, Outcome, Page
@@ -18,6 +17,7 @@ if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not
 SOURCE_APP = "openmemory"
 PAGE = 1_000  # memories asked for at once
 _CLOSING = 400  # bytes kept for the last element, which tells of more
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXTS = ("memory", "previous_memory", "old_memory", "new_memory")
 
 Item = dict[str, Any]
@@ -147,13 +147,13 @@ def _memory(memory: "Memory", scope: Scope) -> Item:
         "updated_at": _iso(memory.updated_at),
         "user_id": scope.user_id,
     }
-    if memory.expires_at is not None and memory.expires_at < NEVER:
+    if memory.expires_at is not None:
         item["expires_at"] = _iso(memory.expires_at)
     return item
 
 
 def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
 
 
 def _size(item: Item) -> int:

@@ -30,14 +30,13 @@ EXPIRES_AT = Argument(
 
 
 def _add(memory: Memory, call: Request) -> str:
-    expires_at = call.arguments.get("expires_at")
     result = memory.add(
         call.scope,
         call.arguments["text"],
         actor=call.scope.client_name,
         progress=call.progress,
         deadline=call.deadline,
-        expires_at=milliseconds(expires_at) if expires_at else None,
+        expires_at=milliseconds(call.arguments.get("expires_at", "")) or None,
     )
     return results.added(result, max_bytes=call.max_bytes)
 
