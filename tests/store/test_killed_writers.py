@@ -63,19 +63,46 @@ def test_delete_all(emulator, at):
 
 
 def test_killed_between_the_batches_of_one_commit(emulator):
-    """150 memories and their history are two batches. The second is refused for good, as if the writer had died."""
+    """150 memories and their history are two batches."""
     scope = fresh_scope()
     many = [f"m{i:03}" for i in range(150)]
-    store = open_store(emulator).scope(scope)
-    store.snapshot()
-    emulator.fault(apis="BatchWriteRow", error="OTSParameterInvalid", skip=1)
-    remember(store, *many)  # acknowledged: the head holds it
-    emulator.clear_faults()
+    with Writer(emulator, scope, [{"do": "add", "texts": many}], at=[("applying", 2, signal.SIGKILL)]) as writer:
+        assert writer.result()[2] == -9
     assert len(Rows(emulator, scope).history()) < 150
-    other = open_store(emulator).scope(scope)
-    assert sorted(texts(other)) == many
-    remember(other, "next")
+    store = open_store(emulator).scope(scope)
+    assert texts(store) == many
+    remember(open_store(emulator).scope(scope), "next")
     assert len(texts(store)) == 151
+    Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize("at", [("applying", 1), ("rolled forward", 1), ("committing", 1), ("committed", 1)])
+def test_killed_while_it_finishes_the_commit_of_one_that_was_killed(emulator, at):
+    scope = fresh_scope()
+    store = open_store(emulator).scope(scope)
+    remember(store, "a")
+    for text, step in (("b", ("committed", 1)), ("c", at)):
+        with Writer(emulator, scope, [{"do": "add", "texts": [text]}], at=[(*step, signal.SIGKILL)]) as writer:
+            assert writer.result()[2] == -9
+    expected = ["a", "b", "c"] if at[0] == "committed" else ["a", "b"]
+    assert texts(store) == texts(open_store(emulator).scope(scope)) == expected
+    remember(store, "next")
+    assert texts(open_store(emulator).scope(scope)) == [*expected, "next"]
+    Rows(emulator, scope).audit()
+
+
+@pytest.mark.parametrize("at", SWEEP)
+def test_delete_all_killed_over_a_commit_that_was_killed(emulator, at):
+    scope = fresh_scope()
+    store = open_store(emulator).scope(scope)
+    remember(store, "a")
+    for work, step in (({"do": "add", "texts": ["b"]}, ("applying", 1)), ({"do": "delete_all"}, at)):
+        with Writer(emulator, scope, [work], at=[(*step, signal.SIGKILL)]) as writer:
+            assert writer.result()[2] == -9
+    left = ["a", "b"] if at[0] == "committing" else []
+    assert texts(store) == left
+    assert open_store(emulator).scope(scope).delete_all() == len(left)
+    assert Rows(emulator, scope).memories() == Rows(emulator, scope).history() == {}
     Rows(emulator, scope).audit()
 
 
