@@ -82,10 +82,15 @@ def cut_at(answer: str) -> Literal["inside", "between"] | None:
 def _list_in(answer: str, key: str) -> list[Any]:
     if _deepest(answer) > _DEEPEST:
         raise Unparseable("it is nested too deeply")
+    alone: list[Any] | None = None
     for value in _values_in(answer):
         found = _as_list(value, key)
         if found is not None:
-            return found
+            if not _is_entry(value):
+                return found
+            alone = alone or found  # unless it is one of a list that has yet to be repaired
+    if alone:
+        return alone
     raise Unparseable(
         f'the answer holds no JSON object with the key "{key}"' if answer.strip() else "the answer is empty"
     )
@@ -131,12 +136,16 @@ def _as_list(value: Any, key: str) -> list[Any] | None:
     if not isinstance(value, dict):
         return None
     lower = {str(k).strip().lower(): v for k, v in value.items()}
-    if "event" in lower:
+    if _is_entry(value):
         return [value] if key == "memory" else None
     for name in (key, *_LISTS):
         if name in lower:
             return _wrapped(lower[name])
     return None
+
+
+def _is_entry(value: Any) -> bool:
+    return isinstance(value, dict) and any(str(k).strip().lower() == "event" for k in value)
 
 
 def _wrapped(value: Any) -> list[Any]:
