@@ -11,7 +11,7 @@ class ServiceError(Exception):
     retry = False
 
     def __init__(self, message: str, *, setting: str | None = None) -> None:
-        super().__init__(f"{message} (see {setting})" if setting else message)
+        super().__init__(f"{message.rstrip('.')} (see {setting})" if setting else message)
         self.setting = setting
 
 

@@ -12,6 +12,7 @@ from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.processes import START, Server, tablestore_environ, wait_until
 
 KEPT, NEW = "现在住在上海", "养了一只橘猫"
+MAY_WORK, WILL_NOT = " The same call may work in a moment.", " The same call will fail again until that is set right."
 
 
 HASTY = {"ADD_TIMEOUT": "4"}  # seconds, so that the failing calls of these tests end soon
@@ -47,39 +48,42 @@ def client(hasty: Server, server: Server) -> Iterator[MemoryClient]:
         assert patient.add(NEW)["results"][0]["event"] == "ADD"
 
 
-def refused(client: MemoryClient, *named: str) -> None:
-    """An add fails, and says so in words that name these."""
+def refused(client: MemoryClient, *named: str, again: bool) -> None:
+    """An add fails, and says so in words that name these, and whether to try again."""
     answer = client.call("add_memories", text=NEW)
     assert answer.failed
+    assert answer.text.endswith(MAY_WORK if again else WILL_NOT)
     for name in named:
         assert name in answer.text
     assert NEW not in answer.text
 
 
 @pytest.mark.parametrize(
-    ("fault", "named"),
+    ("fault", "named", "again"),
     [
-        (Fault.refused_key(), ("OPENAI_API_KEY",)),
-        (Fault.no_quota(), ("quota", "OPENAI_API_KEY")),
-        (Fault.no_such_model(), ("LLM_MODEL",)),
-        (Fault.throttled(), ("throttling", "LLM_MODEL")),
-        (Fault.broken(), ("LLM_MODEL",)),
-        (Fault.hang(), ("in time", "OPENAI_BASE_URL")),
-        (Fault.slow(6), ("in time", "OPENAI_BASE_URL")),
-        (Fault.drop(), ("OPENAI_BASE_URL",)),
-        (Fault.garbage(), ("OPENAI_BASE_URL",)),
+        (Fault.refused_key(), ("OPENAI_API_KEY",), False),
+        (Fault.no_quota(), ("quota", "OPENAI_API_KEY"), False),
+        (Fault.no_such_model(), ("LLM_MODEL",), False),
+        (Fault.throttled(), ("throttling", "LLM_MODEL"), True),
+        (Fault.broken(), ("LLM_MODEL",), True),
+        (Fault.hang(), ("in time", "OPENAI_BASE_URL"), True),
+        (Fault.slow(6), ("in time", "OPENAI_BASE_URL"), True),
+        (Fault.drop(), ("OPENAI_BASE_URL",), True),
+        (Fault.garbage(), ("OPENAI_BASE_URL",), False),
     ],
     ids=lambda value: f"{value.trouble} {value.status}" if isinstance(value, Fault) else "",
 )
-def test_the_llm_fails(llm: FakeOpenAI, client: MemoryClient, fault: Fault, named: tuple[str, ...]) -> None:
+def test_the_llm_fails(
+    llm: FakeOpenAI, client: MemoryClient, fault: Fault, named: tuple[str, ...], again: bool
+) -> None:
     with llm.failing("chat", fault):
-        refused(client, *named)
+        refused(client, *named, again=again)
 
 
 @pytest.mark.parametrize("style", ["empty", "not_json"])
 def test_the_llm_talks_nonsense_twice(llm: FakeOpenAI, client: MemoryClient, style: str) -> None:
     llm.style_next(STYLES[style], STYLES[style])
-    refused(client, "LLM_MODEL")
+    refused(client, "LLM_MODEL", again=True)
 
 
 @pytest.mark.parametrize("style", ["empty", "not_json"])
@@ -91,12 +95,12 @@ def test_the_llm_talks_nonsense_once(llm: FakeOpenAI, server: Server, style: str
 
 def test_the_embedder_gives_another_dimension(llm: FakeOpenAI, client: MemoryClient) -> None:
     with llm.failing("embeddings", Fault.wrong_dimension()):
-        refused(client, "1537", "1536", "TABLESTORE_VECTOR_DIMENSION")
+        refused(client, "1537", "1536", "TABLESTORE_VECTOR_DIMENSION", again=False)
 
 
 def test_the_embedder_refuses_the_key(llm: FakeOpenAI, client: MemoryClient) -> None:
     with llm.failing("embeddings", Fault.refused_key()):
-        refused(client, "OPENAI_API_KEY")
+        refused(client, "OPENAI_API_KEY", again=False)
         answer = client.call("search_memories", query="住在哪里")
         assert answer.failed
         assert "OPENAI_API_KEY" in answer.text
@@ -124,7 +128,7 @@ def failing(tablestore: Emulator, **rule: object) -> Iterator[None]:
 )
 def test_tablestore_fails(tablestore: Emulator, client: MemoryClient, rule: dict[str, object], named: str) -> None:
     with failing(tablestore, **rule):
-        refused(client, "Tablestore", named)
+        refused(client, "Tablestore", named, again=rule != {"error": "OTSAuthFailed"})
 
 
 def test_a_moment_of_trouble_is_not_even_noticed(llm: FakeOpenAI, tablestore: Emulator, server: Server) -> None:
@@ -142,7 +146,7 @@ def test_tablestore_is_gone_and_comes_back(tmp_path: Path, llm: FakeOpenAI) -> N
             warm_up(server)
             wait_until(lambda: not client.call("add_memories", text=KEPT).failed, START)
             tablestore.kill()
-            refused(client, "Tablestore", "TABLESTORE_ENDPOINT")
+            refused(client, "Tablestore", "TABLESTORE_ENDPOINT", again=True)
             port = environ["TABLESTORE_ENDPOINT"].rpartition(":")[2]
             key = f"{environ['TABLESTORE_ACCESS_KEY_ID']}:{environ['TABLESTORE_ACCESS_KEY_SECRET']}"
             options = ["--port", port, "--access-key", key]
@@ -155,6 +159,6 @@ def test_the_wrong_model_address(tmp_path: Path, tablestore: Emulator) -> None:
     environ = {"OPENAI_API_KEY": "sk-any", "OPENAI_BASE_URL": "http://127.0.0.1:9/v1", **HASTY}
     with Server(tmp_path, **environ, **tablestore_environ(tablestore)) as server:
         with over_sse(server.url("cline", "astray")) as client:
-            refused(client, "LLM", "OPENAI_BASE_URL")
+            refused(client, "LLM", "OPENAI_BASE_URL", again=True)
             assert client.memories() == []
         assert "sk-any" not in server.log

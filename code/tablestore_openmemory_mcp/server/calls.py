@@ -26,6 +26,7 @@ from .. import __version__
 from ..errors import InvalidInput, ServiceError
 from ..scope import InvalidName, Scope
 from ..settings import APP_NAME, Settings
+from . import results
 from .caller import Caller
 from .logs import REQUEST_ID, CallLog
 from .progress import relayed
@@ -142,7 +143,7 @@ class Calls:
                     text, record.queued = await pool.run(partial(self._work, spec, request))
             except ServiceError as e:
                 record.outcome = type(e).__name__
-                return _failed(str(e))
+                return _failed(results.failed(e))
             except Exception as e:
                 record.outcome = f"unexpected {type(e).__name__}"
                 logger.exception("a tool failed in an unforeseen way")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ModelError, ServiceError, StoreError
 from ..scope import Scope
 
 if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not wait for
@@ -85,6 +86,16 @@ def listed(fetch: "Callable[[str | None, int], Page]", cursor: str | None, scope
 def deleted(count: int) -> str:
     """`{"message", "deleted"}`."""
     return compact({"message": f"Deleted {count} memor{'y' if count == 1 else 'ies'}.", "deleted": count})
+
+
+def failed(error: ServiceError) -> str:
+    """The error's sentence, and whether the same call may work later: models go by what they read."""
+    said = f"{str(error).rstrip('.')}."
+    if error.retry:
+        return f"{said} The same call may work in a moment."
+    if isinstance(error, ModelError | StoreError):
+        return f"{said} The same call will fail again until that is set right."
+    return said
 
 
 def _fitting(items: Iterable[Item], room: int, *, cut: bool = True) -> list[Item]:

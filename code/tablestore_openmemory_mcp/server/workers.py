@@ -30,7 +30,7 @@ class Workers:
         its thread while giving back its place, so that hanging up could start any number of threads.
         """
         if self._limiter.statistics().tasks_waiting >= self._queue:
-            raise Busy("Too many calls wait for this server; nothing was done. Call again in a moment.")
+            raise Busy("Too many calls wait for this server; nothing was done")
         asked = time.monotonic()
 
         def timed() -> tuple[T, float]:
