@@ -110,7 +110,7 @@ class Settings(BaseModel):
     tablestore_instance_name: str | None = None
     tablestore_endpoint: str | None = Field(
         None,
-        pattern=r"^https?://[^\s/]+/?$",
+        pattern=r"^https?://([^\s/\[\]]+|\[[0-9a-fA-F:.]+\](:\d+)?)/?$",
         description="an address such as https://mine.cn-hangzhou.ots.aliyuncs.com",
     )
     tablestore_access_key_id: str | None = None

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+import unicodedata
+from dataclasses import replace
 
 import pytest
 
 from support.emulator import Emulator
-from support.store import adding, fresh_scope, open_store, remember, texts
+from support.store import Rows, adding, fresh_scope, memory, open_store, remember, texts, updating
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreDenied, StoreError, StoreUnavailable
+from tablestore_openmemory_mcp.store.model import Change
 
 
 @pytest.mark.parametrize("error", ["OTSServerBusy", "OTSPartitionUnavailable", "OTSNotEnoughCapacityUnit"])
@@ -76,6 +79,20 @@ def test_wrong_key(emulator, variable, value):
         open_store(emulator, **{variable: value}).ping()
     assert not e.value.retry
     assert emulator.secret not in str(e.value)
+
+
+def test_wrong_instance(emulator):
+    with pytest.raises(StoreDenied, match="TABLESTORE_INSTANCE_NAME"):
+        open_store(emulator, TABLESTORE_INSTANCE_NAME="other").ping()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://127.0.0.1:{port}", "http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://a..b"]
+)
+def test_wrong_endpoint(emulator, endpoint):
+    port = emulator.endpoint.rpartition(":")[2]
+    with pytest.raises(StoreUnavailable, match="TABLESTORE_ENDPOINT"):
+        open_store(emulator, TABLESTORE_ENDPOINT=endpoint.format(port=port)).ping()
 
 
 def test_no_permission(emulator):
@@ -179,6 +196,44 @@ def test_texts_at_their_limit(emulator):
     text = incompressible(500_000)
     remember(open_store(emulator).scope(scope), text)
     assert texts(open_store(emulator).scope(scope)) == [text]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"text": "\U0001d160" * 200_000},  # each is three characters in Unicode NFC, and four bytes each in UTF-8
+        {"text": "x" * 3_000_000},
+        {"metadata": {"x": "y" * 3_000_000}},
+        {"expires_at": 2**63},
+        {"id": "é" * 600},
+    ],
+    ids=["nfc", "text", "metadata", "number", "id"],
+)
+def test_what_no_row_can_hold_is_refused_before_it_is_decided(emulator, given):
+    """It may well fit into the redo record, which is compressed; then nobody could ever write its rows."""
+    scope = fresh_scope()
+    store = open_store(emulator).scope(scope)
+    (old,) = remember(store, "old")
+    given = {k: unicodedata.normalize("NFC", v) if isinstance(v, str) else v for k, v in given.items()}
+    new = replace(memory("new"), **given)
+    with pytest.raises(LimitExceeded):
+        store.commit([Change("ADD", new.id, new)], base=store.snapshot())
+    if "text" in given:
+        with pytest.raises(LimitExceeded):
+            store.commit([updating(old, given["text"])], base=store.snapshot())
+    remember(open_store(emulator).scope(scope), "next")
+    assert texts(store) == ["old", "next"]
+    Rows(emulator, scope).audit()
+
+
+def test_long_texts_replace_each_other(emulator):
+    """The history row of the second holds both."""
+    scope = fresh_scope()
+    store = open_store(emulator).scope(scope)
+    (old,) = remember(store, "x" * 2_000_000)
+    store.commit([updating(old, "y" * 2_000_000)], base=store.snapshot())
+    assert texts(open_store(emulator).scope(scope)) == ["y" * 2_000_000]
+    Rows(emulator, scope).audit()
 
 
 def test_opening_needs_no_network_and_no_sdk(emulator):

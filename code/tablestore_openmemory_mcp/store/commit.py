@@ -9,6 +9,7 @@ from functools import partial
 
 from ..errors import LimitExceeded, StoreError, StoreUnavailable
 from ..scope import Scope
+from . import limits
 from .cache import SnapshotCache
 from .failures import OutcomeUnknown
 from .gateway import PATIENCE, Gateway
@@ -66,6 +67,7 @@ class Committer:
         redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
         head = _head_after(redo, base)
         self._check_growth(head, base)
+        limits.check(self._rows.writes(redo))
         began = time.time()
         self._step("committing")
         if not self._decided(partial(self._heads.commit, head, deadline=deadline), head, deadline):

@@ -15,6 +15,7 @@ from urllib3 import exceptions as net
 from ..errors import StoreDenied, StoreError, StoreUnavailable
 
 KEYS = "TABLESTORE_ACCESS_KEY_ID, TABLESTORE_ACCESS_KEY_SECRET"
+INSTANCE = "TABLESTORE_INSTANCE_NAME"
 TOKEN = "TABLESTORE_STS_TOKEN"  # noqa: S105 - the variable's name
 
 # Refused before it took effect: any call may be repeated.
@@ -105,6 +106,10 @@ def _refusal(code: str, message: str, status: int | None, place: str, setting: s
 
 def _denied(said: str, message: str, place: str) -> StoreDenied:
     text = message.lower()
+    if "instance" in text:
+        return StoreDenied(
+            f"{place} does not know the instance, or these keys are not its own. {said}", setting=INSTANCE
+        )
     if "token" in text or "expire" in text:
         return StoreDenied(f"{place} refused the temporary credentials. {said}", setting=TOKEN)
     return StoreDenied(f"{place} refused the access key. {said}", setting=KEYS)
@@ -122,7 +127,8 @@ def _odd_answer(e: OTSClientError, place: str, setting: str) -> Failure:
 
 def _network(e: Exception, place: str, setting: str) -> Failure:
     if isinstance(e, net.SSLError):
-        return Failure(StoreUnavailable(f"{place}'s certificate cannot be verified.", setting=setting))
+        why = "it does not speak TLS, or its certificate cannot be verified"
+        return Failure(StoreUnavailable(f"No secure connection to {place}: {why}.", setting=setting))
     if isinstance(e, net.NewConnectionError | net.ConnectTimeoutError | net.LocationValueError):
         error = StoreUnavailable(f"{place} cannot be reached.", setting=setting)
         return Failure(error, transient=not isinstance(e, net.LocationValueError), unreachable=True)

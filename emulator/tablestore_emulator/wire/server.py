@@ -161,7 +161,7 @@ class Server:
             _log.error("The data directory cannot be written: %s.", cause)
             to_writers = OtsError("OTSQuotaExhausted", f"The data directory cannot be written: {cause}.")
         else:
-            _log.error("A call failed.", exc_info=cause)
+            _log.error("%s failed", ", ".join(answer.api for answer in answers), exc_info=cause)
         for answer in answers:
             answer.fail(broken if answer.api.startswith(_READS) else to_writers)
             self._send(answer)
