@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from . import __version__
+from . import __version__, erasing
 from .server.auth.command import add_arguments
 from .settings import APP_NAME, ConfigurationError, Settings
 
@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         settings = Settings.load(environ)
         if arguments.command == "token":
             _token(settings, arguments)
+        elif arguments.command == "erase":
+            _erase(settings, arguments)
         else:
             _serve(settings, arguments.transport)
     except ConfigurationError as e:
@@ -42,9 +44,15 @@ def _parser() -> argparse.ArgumentParser:
         help="sse: an HTTP server for SSE and Streamable HTTP clients; http: Streamable HTTP alone; "
         "stdio: a child process of the client (default)",
     )
-    commands = parser.add_subparsers(dest="command", metavar="token", help="make or revoke a token: see token --help")
+    commands = parser.add_subparsers(
+        dest="command",
+        metavar="token, erase",
+        help="make or revoke a token; erase a user: see token --help, erase --help",
+    )
     token = commands.add_parser("token", description="Make a token for a user and show what to paste, or revoke one.")
     add_arguments(token)
+    erase = commands.add_parser("erase", description="Erase all that is remembered about a user, history included.")
+    erasing.add_arguments(erase)
     return parser
 
 
@@ -59,6 +67,20 @@ def _token(settings: Settings, arguments: argparse.Namespace) -> None:
     try:
         print(run(arguments, settings, composition.tokens()))
     except (ServiceError, ValueError) as e:
+        _fail([f"{e}"])
+    finally:
+        composition.close()
+
+
+def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
+    from .composition import Composition, check_place
+    from .errors import ServiceError
+
+    check_place(settings)
+    composition = Composition(settings)
+    try:
+        print(erasing.run(arguments, composition.store()))
+    except ServiceError as e:
         _fail([f"{e}"])
     finally:
         composition.close()

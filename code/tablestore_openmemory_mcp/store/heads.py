@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..scope import Scope
 from .gateway import Gateway
 from .redo import Redo, decode_redo, encode_redo
-from .requests import Cells, Get, Guard, Key, Update
+from .requests import HIGHEST, LOWEST, Cells, Get, Guard, Key, Range, Update
 
 RING = 256  # commits that a reader may lag behind and still refresh by ids
 AHEAD = 16  # slots that a head read brings along beyond the reader's own seq
@@ -103,6 +103,13 @@ class Heads:
     def _read(self, columns: Sequence[str] | None, deadline: float | None) -> Head:
         row = self._gateway.get(Get(self._table, self._key, columns), deadline=deadline)
         return Head() if row is None else _head(row)
+
+
+def clients_of(gateway: Gateway, table: str, user_id: str) -> dict[str, int]:
+    """How many memories each scope of the user holds, by client_name; those that were emptied are still here."""
+    user = ("user_id", user_id)
+    whole = Range(table, (user, ("client_name", LOWEST)), (user, ("client_name", HIGHEST)), ("count",))
+    return {row["client_name"]: row.cells["count"] for page in gateway.pages(whole) for row in page}
 
 
 def _next(after: Head, ids: frozenset[str] | None) -> Cells:

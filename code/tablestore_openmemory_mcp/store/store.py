@@ -47,6 +47,14 @@ class TablestoreStore:
         """The store bound to `scope`."""
         return self._built().scope(scope)
 
+    def clients(self, user_id: str) -> dict[str, int]:
+        """How many memories the user has, by client_name: of every client that ever wrote. Raises a StoreError."""
+        from .heads import clients_of
+
+        world = self._built()
+        world.tables.ensure()
+        return clients_of(world.gateway, world.tables.heads, user_id)
+
     @property
     def sessions(self) -> SessionRows:
         """Rows that belong to no scope: the relay's inboxes, named secrets."""
