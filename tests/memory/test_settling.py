@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -87,6 +88,16 @@ def test_an_update_in_another_language_keeps_the_person_s_words() -> None:
     assert (done.event, done.text) == ("UPDATE", "现在住在北京")
 
 
+@pytest.mark.parametrize("event", ["UPDATE", "DELETE"])
+def test_a_wrong_id_does_not_outweigh_the_text_that_it_is_said_to_have(event: Literal["UPDATE", "DELETE"]) -> None:
+    """A model that counts from one, or confuses two lines."""
+    home, food = Memory("home", "住在上海", 0, 0), Memory("food", "喜欢吃辣的东西", 0, 0)
+    answer = [Decision("1", "现在住在北京" if event == "UPDATE" else "住在上海", event, "住在上海")]
+    fact = Fact("现在住在北京", near=[home, food])
+    [done] = settle([fact], {"0": home, "1": food}, answer, 5).operations
+    assert (done.event, done.memory_id, done.text) == ("UPDATE", "home", "现在住在北京")
+
+
 def test_deletions_are_bounded_and_the_rest_is_told() -> None:
     olds = [Memory(f"m{n}", f"喜欢吃辣的东西 {n}", 0, 0) for n in range(5)]
     shown = {str(n): m for n, m in enumerate(olds)}
@@ -125,13 +136,82 @@ def test_a_hostile_answer_ends_soon(answer: str) -> None:
         ('{"facts": null}', []),
         ('{"facts": []}', []),
         ('{"facts": {"1": "a", "2": "b"}}', ["a", "b"]),
-        ('{"facts": [{"content": "a"}, {"text": "b"}, {"x": "c"}, 4]}', ["a", "b", "c", "4"]),
+        (
+            '{"facts": [{"content": "a"}, {"text": {"text": "b"}}, {"x": "c", "y": 1}, 4]}',
+            ["a", "b", "x: c, y: 1", "4"],
+        ),
         ('{"memories": [{"memory": "a"}]}', ["a"]),
         ('Example: {"x": 1}. Answer: {"facts": ["a"]}', ["a"]),
         ("{'facts': ['it\\'s a']}", ["it's a"]),
         ('\ufeff{"facts": ["a\\u0000b"]}', ["ab"]),
         (json.dumps({"facts": ["🙂"]}), ["🙂"]),
+        ('{"facts": {"name": "John", "fact_2": "b"}}', ["name: John", "b"]),
+        ('{"facts": "[\\"a\\", \\"b\\"]"}', ["a", "b"]),
+        ('{"facts"：["a"，"b"]}', ["a", "b"]),
+        ("{“facts”： [“a”， “b”]}", ["a", "b"]),
+        ('{"facts": [{"fact": "a"}, "b", {"fact": "c"},]}', ["a", "b", "c"]),
+        ('{"name": "answer", "arguments": "{\\"facts\\": [\\"a\\"]}"}', ["a"]),
+        ('{"tool_calls": [{"function": {"name": "f", "arguments": {"facts": ["a"]}}}]}', ["a"]),
+        ('{"status": "ok", "data": {"facts": ["a"]}, "confidence": NaN}', ["a"]),
+        ('{"facts": ["a"]}\n{"facts": ["b"]}', ["a", "b"]),
+        ('{"facts": ["draft"]}\n\nOn reflection:\n```json\n{"facts": ["a"]}\n```', ["a"]),
+        ('{"facts": ["a"]}\nHad there been nothing, it were {"facts": []}.', ["a"]),
+        ("<think>{\"facts\": [\"no\"]}</think>\n{'facts': ['a'],}", ["a"]),
+        ('<think>so it is {"facts": ["a"]}</think>', ["a"]),
+        ('<think>or {"facts": ["no"]}? No:\n{"facts": ["a"]}', ["a"]),
+        ('{"facts": ["writes </think> in templates"]}', ["writes </think> in templates"]),
     ],
 )
 def test_shapes_of_facts(answer: str, facts: list[str]) -> None:
     assert facts_in(answer) == facts
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        ("<thinking>", "</thinking>"),
+        ("<reasoning>", "</Reasoning>"),
+        ("<seed:think>", "</seed:think>"),
+        ("◁think▷", "◁/think▷"),
+        ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+    ],
+)
+def test_thoughts_are_not_taken_for_the_answer(begins: str, ends: str) -> None:
+    thought = 'Perhaps {"facts": ["no"]} and {"memory": [{"id": "0", "event": "DELETE"}]}?'
+    assert facts_in(f"{begins}{thought}{ends}\n{{'facts': ['a']}}") == ["a"]
+    [decided] = decisions_in(f"{begins}{thought}{ends}\n{{'memory': [{{'id': '1', 'event': 'NONE'}}]}}")
+    assert (decided.id, decided.event) == ("1", "NONE")
+
+
+@pytest.mark.parametrize("answer", ['<think>Perhaps {"facts": ["no"]}, or', '{"place": ["a"], "food": ["b"]}'])
+def test_what_may_not_be_the_whole_answer_is_asked_for_again(answer: str) -> None:
+    with pytest.raises(Unparseable):
+        facts_in(answer)
+
+
+ENTRIES = [{"id": "0", "text": "b", "event": "UPDATE", "old_memory": "a"}, {"id": "1", "text": "c", "event": "ADD"}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\n".join(json.dumps(e) for e in ENTRIES),
+        json.dumps({"memory": ENTRIES})[:-2] + ",]}",
+        json.dumps(ENTRIES)[:-1] + ",]",
+        json.dumps({"memory": ENTRIES}).replace("[", "[ # the list\n"),
+        json.dumps({"memory": {"memory": ENTRIES}}),
+        json.dumps({"memory": {"1": ENTRIES[0], "2": ENTRIES[1]}}),
+        json.dumps({"memory": [json.dumps(e) for e in ENTRIES]}),
+        json.dumps({"result": {"operations": ENTRIES}}),
+        json.dumps(
+            {"memory": [{"id": {"id": 0}, "new_memory": "b", "action": "Updated", "old_memory": "a"}, ENTRIES[1]]}
+        ),
+        json.dumps({"memory": [{**ENTRIES[0], "id": "#0", "event": "更新记忆"}, {**ENTRIES[1], "event": "ADD (new)"}]}),
+    ],
+)
+def test_shapes_of_decisions(answer: str) -> None:
+    assert decisions_in(answer) == [Decision("0", "b", "UPDATE", "a"), Decision("1", "c", "ADD")]
+
+
+def test_an_id_below_zero_is_none_that_was_shown() -> None:
+    assert decisions_in('[{"id": -1, "text": "a", "event": "UPDATE"}]') == [Decision("-1", "a", "UPDATE")]

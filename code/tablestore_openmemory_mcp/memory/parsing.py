@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any, Literal
@@ -13,17 +13,28 @@ from .text import repaired_text
 
 Event = Literal["ADD", "UPDATE", "DELETE", "NONE"]
 
+# What an event begins with, in the words of models that were asked for four others.
 _EVENTS: dict[str, Event] = {
-    **dict.fromkeys(("ADD", "INSERT", "CREATE", "NEW", "新增", "添加"), "ADD"),
-    **dict.fromkeys(("UPDATE", "MERGE", "MODIFY", "REPLACE", "CHANGE", "更新", "修改"), "UPDATE"),
-    **dict.fromkeys(("DELETE", "REMOVE", "FORGET", "DROP", "删除"), "DELETE"),
-    **dict.fromkeys(("NONE", "NOOP", "NOCHANGE", "UNCHANGED", "KEEP", "SKIP", "IGNORE", "无", "不变"), "NONE"),
+    **dict.fromkeys(("ADD", "INSERT", "CREATE", "NEW", "新增", "添加", "增加", "插入", "创建", "追加"), "ADD"),
+    **dict.fromkeys(("UPDATE", "MERGE", "MODIFY", "REPLACE", "CHANGE"), "UPDATE"),
+    **dict.fromkeys(("更新", "修改", "合并", "替换", "覆盖"), "UPDATE"),
+    **dict.fromkeys(("DELETE", "REMOVE", "FORGET", "DROP", "删除", "刪除", "移除", "忘记", "削除"), "DELETE"),
+    **dict.fromkeys(("NO", "UNCHANGED", "KEEP", "SKIP", "IGNORE", "无", "無", "不", "保留", "保持", "忽略"), "NONE"),
 }
+_THINKING = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|analysis|reflection)"
+_THOUGHT_ENDS = re.compile(rf"</{_THINKING}>|◁/think▷|<\|channel\|>final\s*<\|message\|>", re.IGNORECASE)
+_THOUGHT_BEGINS = re.compile(rf"\s*(?:<{_THINKING}>|◁think▷|<\|channel\|>analysis)", re.IGNORECASE)
 _FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
+_BRACKET = re.compile(r"[{}\[\]]")
+_FULL_WIDTH = re.compile(r"(?<=[\"”}\]])\s*([，：])\s*(?=[\"“{\[])")
+_NUMBERED = re.compile(r"(?:facts?|memory|item|事实)?[\s_#-]*\d+", re.IGNORECASE)
+_ALIAS = re.compile(r"[^\d-]*(\d+)(?:\.0)?\D*")  # "#0", "id: 0", "[0]", 0.0
+
+_LONGEST = 1_000_000  # characters
 _DEEPEST = 40  # brackets in brackets; the right answer has three
-_STARTS, _REPAIRED = 50, 8  # opening brackets from which JSON is looked for, strictly and by repair
-_LISTS = ("facts", "fact", "memory", "memories", "results", "result", "data", "items", "output")
-_TEXTS = ("text", "fact", "memory", "content", "value", "data")
+_STARTS, _REPAIRED = 500, 8  # places from which JSON is looked for in vain, and from which it is repaired
+_LISTS = ("facts", "fact", "memory", "memories")
+_TEXTS = ("text", "new_memory", "fact", "memory", "content", "value", "data", "statement", "description")
 
 
 class Unparseable(Exception):
@@ -48,7 +59,7 @@ def facts_in(answer: str) -> list[str]:
 
 def decisions_in(answer: str) -> list[Decision]:
     """The decisions of an update prompt's answer, in order. Raises Unparseable."""
-    entries = _list_in(answer, "memory")
+    entries = [_opened(entry) for entry in _list_in(answer, "memory")]
     decisions = [d for entry in entries if isinstance(entry, dict) and (d := _decision(entry))]
     if entries and not decisions:
         raise Unparseable('no entry of "memory" has an "event" of ADD, UPDATE, DELETE or NONE')
@@ -80,17 +91,14 @@ def cut_at(answer: str) -> Literal["inside", "between"] | None:
 
 
 def _list_in(answer: str, key: str) -> list[Any]:
+    if len(answer) > _LONGEST:
+        raise Unparseable("it is far too long")
     if _deepest(answer) > _DEEPEST:
         raise Unparseable("it is nested too deeply")
-    alone: list[Any] | None = None
-    for value in _values_in(answer):
-        found = _as_list(value, key)
-        if found is not None:
-            if not _is_entry(value):
-                return found
-            alone = alone or found  # unless it is one of a list that has yet to be repaired
-    if alone:
-        return alone
+    for runs, read in _readings(_without_thoughts(answer)):
+        found = [items for run in runs if (items := _joined(run, read, key)) is not None]
+        if found:
+            return next(filter(None, reversed(found)), [])  # after a draft comes the answer
     raise Unparseable(
         f'the answer holds no JSON object with the key "{key}"' if answer.strip() else "the answer is empty"
     )
@@ -101,59 +109,128 @@ def _deepest(answer: str) -> int:
     return max(accumulate(steps), default=0)
 
 
-def _values_in(answer: str) -> Iterator[Any]:
-    """JSON values that the answer may mean, best guess first: the strictly valid, then the repaired."""
-    text = _without_thoughts(answer)
-    fenced = [m.strip() for m in _FENCE.findall(text)]
-    starts = [m.start() for m in islice(re.finditer(r"[{\[]", text), _STARTS)]
-    candidates = [text, *reversed(fenced)]
-    for candidate in candidates:
-        try:
-            yield json.loads(candidate, strict=False)
-        except ValueError:
-            continue
-    decoder = json.JSONDecoder(strict=False)
-    for start in starts:
-        try:
-            yield decoder.raw_decode(text, start)[0]
-        except ValueError:
-            continue
-    for candidate in [*fenced, *(text[start:] for start in starts[:_REPAIRED])]:
-        yield json_repair.loads(candidate)
-
-
 def _without_thoughts(answer: str) -> str:
-    """The answer after the last </think>; some chat templates leave the opening tag out."""
-    return answer.rpartition("</think>")[2].strip().lstrip("\ufeff")
+    """What follows the last thought; all of it if nothing does. Some chat templates leave the opening tag out."""
+    answer = answer.strip().lstrip("\ufeff")
+    if _is_json(answer):  # a memory may be about such tags
+        return answer
+    ends = [m.end() for m in _THOUGHT_ENDS.finditer(answer)]
+    if ends:
+        return answer[ends[-1] :].strip() or answer
+    unended = _THOUGHT_BEGINS.match(answer) and not answer.endswith(("}", "]", "```"))
+    return "" if unended else answer
 
 
-def _as_list(value: Any, key: str) -> list[Any] | None:
-    """The list under `key`, or under a name that models use instead; None if `value` is nothing of the kind."""
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _readings(text: str) -> Iterator[tuple[list[list[Any]], Callable[[Any, str], list[Any] | None]]]:
+    """JSON values in `text`, and how to look at them, best guess first: the strictly valid, then the repaired."""
+    runs = _runs(text)
+    yield runs, _keyed
+    repaired = [[value] for value in _repaired(text)]
+    yield repaired, _keyed
+    yield runs or repaired, _bare
+
+
+def _runs(text: str) -> list[list[Any]]:
+    """The valid values that are inside no other bracket; those with nothing between them, such as lines, together."""
+    decoder = json.JSONDecoder(strict=False)
+    runs: list[list[Any]] = []
+    at = end = depth = failures = 0
+    while failures < _STARTS and (bracket := _BRACKET.search(text, at)):
+        at = bracket.end()
+        if bracket[0] in "}]":
+            depth = max(0, depth - 1)
+            continue
+        try:
+            value, at = decoder.raw_decode(text, bracket.start())
+        except ValueError:
+            depth += 1
+            failures += 1
+            continue
+        if depth:
+            continue
+        if runs and not text[end : bracket.start()].strip(" \t\r\n,;"):
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+        end = at
+    return runs
+
+
+def _repaired(text: str) -> Iterator[Any]:
+    """What a repair makes of the text from its first brackets on, then of what is fenced: the likeliest comes last."""
+    fenced = [m.strip() for m in _FENCE.findall(text)][-_REPAIRED:]
+    starts = [m.start() for m in islice(re.finditer(r"[{\[]", text), _REPAIRED)]
+    for candidate in [*(text[start:] for start in reversed(starts)), *fenced]:
+        yield json_repair.loads(_FULL_WIDTH.sub(lambda m: "," if m[1] == "，" else ":", candidate))
+
+
+def _joined(run: list[Any], read: Callable[[Any, str], list[Any] | None], key: str) -> list[Any] | None:
+    found = [items for value in run if (items := read(value, key)) is not None]
+    return [item for items in found for item in items] if found else None
+
+
+def _keyed(value: Any, key: str) -> list[Any] | None:
+    """The list under `key`, or a name that models use instead, however it is wrapped; None if there is none."""
+    value = _opened(value)
     if isinstance(value, list):
-        if len(value) == 1 and isinstance(value[0], dict) and isinstance(value[0].get(key), list):
-            return list(value[0][key])
+        each = [_keyed(v, key) if isinstance(v, dict | list) else None for v in value]
+        return [item for items in each if items for item in items] if each and None not in each else None
+    if not isinstance(value, dict) or _is_entry(value):
+        return None
+    lower = _lower(value)
+    for name in (key, *_LISTS):
+        if name in lower:
+            return _items(lower[name], key)
+    return next((found for v in value.values() if (found := _keyed(v, key)) is not None), None)
+
+
+def _items(value: Any, key: str) -> list[Any]:
+    value = _opened(value)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        return [value]
+    if (within := _keyed(value, key)) is not None:
+        return within
+    if _is_entry(value) or any(t in value for t in _TEXTS):
+        return [value]
+    return [v if isinstance(v, dict | list) or _NUMBERED.fullmatch(str(k)) else {k: v} for k, v in value.items()]
+
+
+def _bare(value: Any, key: str) -> list[Any] | None:
+    """A list without its key: `value` itself, the only one in it, or an entry alone."""
+    if isinstance(value, list):
         return value if not value or isinstance(value[0], dict | (str if key == "facts" else dict)) else None
     if not isinstance(value, dict):
         return None
-    lower = {str(k).strip().lower(): v for k, v in value.items()}
     if _is_entry(value):
         return [value] if key == "memory" else None
-    for name in (key, *_LISTS):
-        if name in lower:
-            return _wrapped(lower[name])
-    return None
+    within = [v for v in value.values() if isinstance(v, dict | list)]
+    return _bare(within[0], key) if len(within) == 1 else None
 
 
-def _is_entry(value: Any) -> bool:
-    return isinstance(value, dict) and any(str(k).strip().lower() == "event" for k in value)
+def _is_entry(value: dict[Any, Any]) -> bool:
+    return not {"event", "action", "operation"}.isdisjoint(_lower(value))
 
 
-def _wrapped(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    if isinstance(value, dict):
-        return [value] if "event" in value or any(t in value for t in _TEXTS) else list(value.values())
-    return value if isinstance(value, list) else [value]
+def _opened(value: Any) -> Any:
+    """`value`, or what it is the JSON of."""
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            return json.loads(value, strict=False)
+        except ValueError:
+            return value
+    return value
 
 
 def _texts_of(items: Iterable[Any]) -> Iterator[str]:
@@ -161,31 +238,52 @@ def _texts_of(items: Iterable[Any]) -> Iterator[str]:
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
-            named = next((item[k] for k in _TEXTS if isinstance(item.get(k), str)), None)
-            yield named if named is not None else next((v for v in item.values() if isinstance(v, str)), "")
+            named = _named_text(item)
+            yield ", ".join(f"{k}: {v}" for k, v in item.items() if v is not None) if named is None else named
         elif isinstance(item, list):
             yield from _texts_of(item)
         elif item is not None:
             yield str(item)
 
 
+def _named_text(item: dict[Any, Any]) -> str | None:
+    lower = _lower(item)
+    named = next((lower[k] for k in _TEXTS if lower.get(k)), None)
+    return None if named is None else next(_texts_of([named]), "")
+
+
+def _lower(item: dict[Any, Any]) -> dict[str, Any]:
+    return {str(k).strip().lower(): v for k, v in item.items()}
+
+
 def _decision(entry: dict[str, Any]) -> Decision | None:
-    lower = {str(k).strip().lower(): v for k, v in entry.items()}
+    lower = _lower(entry)
     event = _event(lower.get("event", lower.get("action", lower.get("operation", ""))))
     if event is None:
         return None
-    alias, old = lower.get("id"), lower.get("old_memory")
+    old = lower.get("old_memory")
     return Decision(
-        id=None if alias is None else str(alias).strip(),
-        text=repaired_text(next((str(lower[k]) for k in _TEXTS if lower.get(k)), "")),
+        id=_alias(lower.get("id")),
+        text=repaired_text(_named_text(entry) or ""),
         event=event,
         old_text=repaired_text(old) if isinstance(old, str) else None,
     )
 
 
+def _alias(said: Any) -> str | None:
+    if isinstance(said, dict):
+        said = said.get("id")
+    if said is None:
+        return None
+    alias = str(said).strip()
+    number = _ALIAS.fullmatch(alias)
+    return number[1] if number else alias
+
+
 def _event(said: Any) -> Event | None:
     word = re.sub(r"[\W_]", "", str(said)).upper()
-    if word in _EVENTS:
-        return _EVENTS[word]
+    for known in sorted(_EVENTS, key=len, reverse=True):
+        if word.startswith(known):
+            return _EVENTS[known]
     begun: set[Event] = {event for event in ("ADD", "UPDATE", "DELETE", "NONE") if word and event.startswith(word)}
     return begun.pop() if begun else None  # cut off inside the last entry's event

@@ -37,11 +37,15 @@ def is_forgetting(fact: str) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fact:
-    """Something said, and the memories of the scope near enough to be about the same (nearest first)."""
+    """Something said, and the memories of the scope near enough to be about the same (nearest first).
+
+    `close`: whether the nearest may well say the same; if not, it is shown in case the fact contradicts it.
+    """
 
     text: str
     vector: Vector | None = None
     near: Sequence[Memory] = ()
+    close: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,16 +85,18 @@ def _alike(a: str, b: str) -> bool:
 
 
 def _resolved(shown: Mapping[str, Memory], decision: Decision) -> Memory | None:
-    """The shown memory that is meant: by its alias, else by its exact text, which models copy more faithfully."""
+    """The shown memory that is meant: by its exact text, which models copy more faithfully, else by its alias."""
     if decision.event == "ADD":
         return None
-    if decision.id is not None and decision.id in shown:
-        return shown[decision.id]
-    for text in (decision.old_text, decision.text):
-        for memory in shown.values():
-            if text and _alike(memory.text, text):
-                return memory
-    return None
+    by_alias = shown.get(decision.id) if decision.id is not None else None
+    said = [decision.old_text, decision.text]
+    if decision.event == "UPDATE" and by_alias:
+        said = [decision.old_text]  # the text is the new one, and may be another memory's by chance
+    for text in filter(None, said):
+        meant = [memory for memory in shown.values() if _alike(memory.text, text)]
+        if meant:
+            return by_alias if by_alias in meant else meant[0]
+    return by_alias
 
 
 def _by_memory(shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> dict[str, tuple[Memory, Decision]]:
@@ -140,11 +146,11 @@ class _Settling:
                 self._answer([n for n in self._open() if n == i or self._says(text, n)])
 
     def confirmations(self, strays: Sequence[str]) -> None:
-        """A NONE says that a fact is known; it counts where the memory is the fact's nearest, or says it."""
+        """A NONE says that a fact is known; it counts where the memory is the fact's nearest and close, or says it."""
         for i in self._open():
             fact = self.facts[i]
             known = [m for m in fact.near if m.id in self.decided and self.decided[m.id][1].event == "NONE"]
-            nearest = bool(known) and known[0].id == fact.near[0].id
+            nearest = fact.close and bool(known) and known[0].id == fact.near[0].id
             if nearest or any(self._says(m.text, i) for m in known) or any(self._says(text, i) for text in strays):
                 self._answer([i])
 
