@@ -24,7 +24,7 @@ from .sweep import Step, Sweeper
 
 _LATE_SECONDS = 5.0  # after that long somebody else may have finished this commit, and gone on
 _DOUBT_SECONDS = 0.1  # between attempts at a commit that is not answered and did not arrive
-_FINISH_SECONDS = 5.0  # granted to the rows of a commit that is decided, whatever the caller's deadline
+_FINISH_SECONDS = 5.0  # granted to the rows of a commit that is decided, and to tidying, whatever the caller's deadline
 _SWEEP_SECONDS = 40.0  # a delete-all tidies that long (clients wait 60); what is left then is the next writer's
 _log = logging.getLogger(__name__)
 
@@ -63,11 +63,11 @@ class Committer:
         """See ScopeStore.commit."""
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
         _check(changes, base)
-        rolled_forward = self._rolled_forward(base, deadline)
         redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
         head = _head_after(redo, base)
         self._check_growth(head, base)
         limits.check(self._rows.writes(redo))
+        rolled_forward = self._rolled_forward(base, deadline)
         began = time.time()
         self._step("committing")
         if not self._decided(partial(self._heads.commit, head, deadline=deadline), head, deadline):
@@ -157,7 +157,7 @@ class Committer:
             _log.warning("A commit stands but its rows are not all written; the next writer of the scope finishes it.")
             return snapshot
         snapshot = self._cache.put(snapshot.without_redo())
-        return self._tidy(snapshot, time.monotonic() + _FINISH_SECONDS)
+        return self._tidy(snapshot, max(deadline, time.monotonic() + _FINISH_SECONDS))
 
     def _apply(self, redo: Redo, deadline: float) -> None:
         for batch in in_batches(list(self._rows.writes(redo))):
