@@ -98,7 +98,7 @@ lock-clients: .venv-clients/node/.installed
 	cd $(CLIENTS) && PATH="$(NODE_HOME)/bin:$$PATH" node strip_lock.mjs
 
 test-clients: $(VENV)/.installed-dev clients
-	$(BIN)/python -m pytest -n 2 $(addprefix $(CLIENTS)/,test_real_clients.py test_reconnect.py test_inspector.py test_agents.py)
+	$(BIN)/python -m pytest -n 2 $(addprefix $(CLIENTS)/,test_real_clients.py test_extra_tools_everywhere.py test_reconnect.py test_inspector.py test_agents.py)
 
 test-conformance: $(VENV)/.installed-dev clients
 	$(BIN)/python -m pytest $(CLIENTS)/test_conformance.py
