@@ -1,38 +1,164 @@
-"""How many of two texts that contradict each other are seen as near, and how many that have nothing in common.
+"""What an add shows to the LLM beside a new fact: whether it is what the fact contradicts, and when it is for nothing.
 
-python benchmarks/nearness.py                       # MiniLM (see minilm.py)
-OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/nearness.py --model text-embedding-v4 --dimension 1024
+    python benchmarks/nearness.py                                # MiniLM (see minilm.py)
+    python benchmarks/nearness.py --locomo locomo10.json         # and how often an LLM call is spared as a scope grows
+    OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/nearness.py --model text-embedding-v4 --dimension 1024
+    python benchmarks/nearness.py --write                        # MiniLM's vectors of the pairs, for the tests
+
+The pairs and the Chinese memories are ours. LoCoMo's observations, one speaker's after another without the name, are
+what a person's facts look like as they come in; without them an English scope holds only the pairs' own sentences.
 """
 
 import argparse
+import hashlib
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from embedders import Embed, add_arguments, chosen
+from minilm import Array
+from question_sets import chinese, locomo_facts
 
-from tablestore_openmemory_mcp.memory.neighbours import NEAR_COSINE, NEAR_SHARE
-from tablestore_openmemory_mcp.memory.tokens import containment
+from tablestore_openmemory_mcp.memory.neighbours import NEAR_COSINE, near
+from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, Scores
+from tablestore_openmemory_mcp.memory.tokens import tokens
+from tablestore_openmemory_mcp.store.model import Memory
 
-PAIRS = Path(__file__).parent / "data" / "contradictions.json"
+DATA = Path(__file__).parent / "data"
+PAIRS, VECTORS = DATA / "contradictions.json", DATA / "contradictions_minilm.npz"
+KINDS = ("contradicting", "same_field", "unrelated")
+BOUNDS = (0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.01, NEAR_COSINE)
+SIZES = (10, 50, 200, 1000)
+SHOWN = (5, 8, 10)
+GROWTH = (1, 10, 20, 50, 1_000_000)
+
+Pair = Mapping[str, str]
 
 
-def near(pairs: list[dict[str, str]], embed: Embed) -> list[bool]:
-    """Whether each pair's old memory would be shown to the LLM beside its new fact."""
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The highest cosine of a fact with the memories of a scope, and whether any shares a word with it."""
+
+    cosine: float
+    words: bool
+
+    def at(self, bound: float) -> bool:
+        return self.words or self.cosine > bound
+
+
+def vectors_of(texts: Sequence[str], embed: Embed) -> dict[str, Array]:
+    distinct = list(dict.fromkeys(texts))
+    return dict(zip(distinct, embed(distinct), strict=True))
+
+
+def found_alone(pairs: Sequence[Pair], embed: Embed) -> list[Near]:
+    """Each pair's old memory alone in a scope."""
     old, new = embed([p["old"] for p in pairs]), embed([p["new"] for p in pairs])
     cosines = np.einsum("ij,ij->i", old, new)
-    shares = [max(containment(p["new"], p["old"]), containment(p["old"], p["new"])) for p in pairs]
-    return [bool(c >= NEAR_COSINE or s >= NEAR_SHARE) for c, s in zip(cosines, shares, strict=True)]
+    words = [bool(set(tokens(p["old"])) & set(tokens(p["new"]))) for p in pairs]
+    return [Near(float(c), w) for c, w in zip(cosines, words, strict=True)]
+
+
+def places(
+    pairs: Sequence[Pair], others: Sequence[str], size: int, vectors: Mapping[str, Array]
+) -> Iterator[tuple[int, Near]]:
+    """For each pair: which place its old memory takes among those shown, in a scope of `size` memories, the rest of
+    them drawn from `others`; and how near the nearest of that rest is."""
+    chance = np.random.default_rng(size)
+    for pair in pairs:
+        rest = [text for text in others if text not in pair.values()]
+        scope = [rest[i] for i in chance.choice(len(rest), size - 1, replace=False)]
+        scope.insert(int(chance.integers(size)), pair["old"])
+        dense = (np.stack([vectors[text] for text in scope]) @ vectors[pair["new"]]).astype(np.float64)
+        lexical = bm25(scope, pair["new"])
+        old = scope.index(pair["old"])
+        shown = near(dense, lexical, size)
+        nearest = Near(float(np.delete(dense, old).max()), bool(np.delete(lexical, old).any()))
+        yield shown.index(old) if old in shown else size, nearest
+
+
+def bm25(scope: Sequence[str], query: str) -> Scores:
+    index = LexicalIndex()
+    memories = [Memory(str(n), text, 0, 0) for n, text in enumerate(scope)]
+    index.follow({m.id: m for m in memories})
+    return index.scores(query)[index.slots(memories)]
+
+
+def growing(facts: Sequence[str], embed: Embed) -> Iterator[tuple[int, Near]]:
+    """For each fact after the first: how many there are before it, and how near the nearest of those is."""
+    matrix, terms = embed(facts), [set(tokens(fact)) for fact in facts]
+    for n in range(1, len(facts)):
+        yield n, Near(float((matrix[:n] @ matrix[n]).max()), any(terms[n] & old for old in terms[:n]))
+
+
+def percent(found: Sequence[bool]) -> str:
+    return f"{100 * float(np.mean(found)):5.1f}"
+
+
+def report_pairs(language: str, sets: Mapping[str, Sequence[Pair]], embed: Embed) -> None:
+    print(f"\n{language}: near, alone in a scope, % (a bound on the cosine; or a word in common)")
+    print(f"  {'cosine above':14}" + "".join(f"{bound:7}" for bound in BOUNDS))
+    for kind in KINDS:
+        found = found_alone(sets[kind], embed)
+        print(f"  {kind:14}" + "".join(f"{percent([n.at(bound) for n in found]):>7}" for bound in BOUNDS))
+
+
+def report_scopes(language: str, pairs: Sequence[Pair], others: Sequence[str], embed: Embed) -> None:
+    print(f"\n{language}: in a scope of N, is the contradicted memory among the first 5, 8, 10? Is anything else near?")
+    vectors = vectors_of([*others, *(text for p in pairs for text in p.values())], embed)
+    for size in (n for n in SIZES if n < len(others) - 1):
+        ranked = list(places(pairs, others, size, vectors))
+        among = " ".join(percent([place < k for place, _ in ranked]) for k in SHOWN)
+        anything = " ".join(f"above {b}: {percent([rest.at(b) for _, rest in ranked])}" for b in (0.25, NEAR_COSINE))
+        print(f"  N = {size:5}   {among}   else {anything}")
+
+
+def report_growth(speakers: Sequence[Sequence[str]], embed: Embed) -> None:
+    print("\nLoCoMo's observations, one fact per add: % of adds with something near, by memories there were before")
+    adds = [add for facts in speakers for add in growing(facts, embed)]
+    for least, most in pairwise(GROWTH):
+        found = [nearest for n, nearest in adds if least <= n < most]
+        anything = " ".join(f"above {bound}: {percent([n.at(bound) for n in found])}" for bound in (0.25, NEAR_COSINE))
+        print(f"  from {least:3}: {len(found):5} adds   {anything}")
+
+
+def write(sets: Mapping[str, Mapping[str, Sequence[Pair]]], embed: Embed) -> None:
+    """MiniLM's vectors of the pairs that tests are about, to one part in 127."""
+    kept = [p for language in sets.values() for kind in ("contradicting", "unrelated") for p in language[kind]]
+    vectors = vectors_of([text for p in kept for text in (p["old"], p["new"])], embed)
+    matrix = np.stack(list(vectors.values()))
+    scaled = np.round(127 * matrix / np.abs(matrix).max(1, keepdims=True)).astype(np.int8)
+    digest = hashlib.sha256("\n".join(vectors).encode()).hexdigest()
+    np.savez_compressed(VECTORS, vectors=scaled, texts_sha256=digest)
+    print(f"{len(vectors)} vectors, {VECTORS.stat().st_size:,} bytes: {VECTORS.name}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    embed = chosen(parser.parse_args())
-    sets = json.loads(PAIRS.read_text())
-    for language in ("zh", "en"):
-        for kind, pairs in sets[language].items():
-            print(f"{language} {kind:14} {len(pairs):4} pairs, near: {100 * np.mean(near(pairs, embed)):.1f} %")
+    parser.add_argument("--locomo", type=Path, help="locomo10.json")
+    parser.add_argument("--write", action="store_true", help="write the vectors of the pairs, and nothing else")
+    arguments = parser.parse_args()
+    embed = chosen(arguments)
+    sets = {language: kinds for language, kinds in json.loads(PAIRS.read_text()).items() if isinstance(kinds, dict)}
+    if arguments.write:
+        write(sets, embed)
+        return
+    speakers = locomo_facts(arguments.locomo) if arguments.locomo else []
+    more = {
+        "zh": [text for c in chinese() for text in c.memories.values()],
+        "en": [fact for facts in speakers for fact in facts],
+    }
+    for language, kinds in sets.items():
+        report_pairs(language, kinds, embed)
+        own = [p["old"] for kind in KINDS for p in kinds[kind]]
+        others = list(dict.fromkeys(own + more[language]))
+        report_scopes(language, kinds["contradicting"], others, embed)
+    if speakers:
+        report_growth(speakers, embed)
 
 
 if __name__ == "__main__":

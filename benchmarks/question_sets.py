@@ -54,6 +54,18 @@ def _turns(evidence: Sequence[str]) -> frozenset[str]:
     return frozenset(f"D{int(session)}:{int(turn)}" for session, turn in found)
 
 
+def locomo_facts(path: Path) -> list[list[str]]:
+    """The observations of the same file: the facts of each speaker in the order they came up, without the name."""
+    return [facts for sample in json.loads(path.read_text()) for facts in _observations(sample["observation"])]
+
+
+def _observations(sessions: dict[str, Any]) -> Iterator[list[str]]:
+    in_order = [sessions[key] for key in sorted(sessions, key=lambda key: int(key.split("_")[1]))]
+    for speaker in in_order[0]:
+        observed = [o if isinstance(o, str) else o[0] for session in in_order for o in session.get(speaker, [])]
+        yield [re.sub(rf"\b{speaker}(?:'s)?\b\s*", "", fact) for fact in observed]
+
+
 def beam(folder: Path) -> list[Conversation]:
     """chats/100K of mohammadtavakoli78/BEAM: the messages; no summaries, no abstentions."""
     chats = [file.parent for file in folder.glob("*/chat.json")]

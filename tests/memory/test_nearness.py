@@ -1,63 +1,130 @@
-"""What contradicts is seen as near, what has nothing in common is not: on the pairs that we ship, in both languages."""
+"""What contradicts is shown to the LLM: on the pairs that we ship, with the vectors that a real model gave them."""
 
+import hashlib
 import json
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support.fake_openai import vectors
-from support.plain_store import PlainScopeStore, PlainSnapshot
+from support.fake_openai import FakeOpenAI
+from support.fake_openai import vectors as fake_vectors
+from support.plain_store import PlainScopeStore, PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.memory.embedder import Embedder
 from tablestore_openmemory_mcp.memory.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.job import Place
-from tablestore_openmemory_mcp.memory.neighbours import MOST, nearest
+from tablestore_openmemory_mcp.memory.neighbours import MOST, Nearby, near, nearest
 from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex
+from tablestore_openmemory_mcp.memory.service import MemoryService
+from tablestore_openmemory_mcp.memory.unit import Unit
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.store.model import Memory
+from tablestore_openmemory_mcp.store.model import Memory, Vector
 
-PAIRS = json.loads((Path(__file__).parents[2] / "benchmarks" / "data" / "contradictions.json").read_text())
-MODEL, DIMENSION = "fake", 1024
-
-
-def shown(old: str, new: str, *, embedded: bool) -> bool:
-    vector = vectors.embed([old], DIMENSION)[0] if embedded else None
-    memory = Memory("m", old, 0, 0, vector=vector, vector_model=MODEL if embedded else None)
-    return bool(near_in([memory], [new])[0])
+DATA = Path(__file__).parents[2] / "benchmarks" / "data"
+PAIRS = json.loads((DATA / "contradictions.json").read_text())
+MODEL, LANGUAGES = "all-MiniLM-L6-v2", ("zh", "en")
 
 
-def near_in(memories: list[Memory], facts: list[str]) -> list[list[Memory]]:
-    scope = Scope("u", "c")
-    snapshot = PlainSnapshot(scope, memories={m.id: m for m in memories})
-    place = Place(PlainScopeStore(scope), ScopeIndex(), Embedder(Endpoint("", None), MODEL, DIMENSION), 1000)
-    return nearest(snapshot, place, facts, vectors.embed(facts, DIMENSION), memories, math.inf)
+@pytest.fixture(scope="module")
+def vectors() -> dict[str, Vector]:
+    """By text: what `benchmarks/nearness.py --write` kept."""
+    pairs = [p for language in LANGUAGES for kind in ("contradicting", "unrelated") for p in PAIRS[language][kind]]
+    texts = list(dict.fromkeys(text for p in pairs for text in (p["old"], p["new"])))
+    with np.load(DATA / "contradictions_minilm.npz") as kept:
+        assert kept["texts_sha256"] == hashlib.sha256("\n".join(texts).encode()).hexdigest(), "run it again"
+        matrix = kept["vectors"].astype(np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    return dict(zip(texts, matrix, strict=True))
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
-def test_what_contradicts_is_near(language: str) -> None:
+def memories(texts: Sequence[str], vectors: dict[str, Vector] | None) -> list[Memory]:
+    return [
+        Memory(str(n), text, n, n, {}, vectors[text] if vectors else None, MODEL if vectors else None)
+        for n, text in enumerate(texts)
+    ]
+
+
+def near_in(scope: Sequence[Memory], fact: str, vector: Vector | None) -> Nearby:
+    name = Scope("u", "c")
+    snapshot = PlainSnapshot(name, memories={m.id: m for m in scope})
+    place = Place(PlainScopeStore(name), ScopeIndex(), Embedder(Endpoint("", None), MODEL, 384), 1000)
+    return nearest(snapshot, place, [fact], None if vector is None else vector[None, :], scope, math.inf)[0]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_contradicts_is_near(language: str, vectors: dict[str, Vector]) -> None:
     pairs = PAIRS[language]["contradicting"]
     assert len(pairs) > 100
-    assert np.mean([shown(p["old"], p["new"], embedded=True) for p in pairs]) >= 0.99
+    found = [bool(near_in(memories([p["old"]], vectors), p["new"], vectors[p["new"]]).memories) for p in pairs]
+    assert np.mean(found) >= 0.99
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
-def test_what_has_nothing_in_common_is_not(language: str) -> None:
-    pairs = PAIRS[language]["unrelated"]
-    assert np.mean([shown(p["old"], p["new"], embedded=True) for p in pairs]) <= 0.05
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_shown_in_a_scope_of_a_hundred_too(language: str, vectors: dict[str, Vector]) -> None:
+    """All old memories of a language in one scope, most of them about other things."""
+    pairs = PAIRS[language]["contradicting"]
+    scope = memories([p["old"] for p in pairs], vectors)
+    shown = [near_in(scope, p["new"], vectors[p["new"]]).memories for p in pairs]
+    assert {len(found) for found in shown} == {MOST}
+    assert np.mean([scope[n] in found for n, found in enumerate(shown)]) >= 0.94
 
 
 def test_a_memory_without_a_vector_is_near_by_its_words() -> None:
-    assert shown("变量名用小驼峰", "以后变量名都改成小写加下划线", embedded=False)
-    assert not shown("I have a dog", "代码缩进用四个空格", embedded=False)
+    [old] = memories(["变量名用小驼峰"], None)
+    assert near_in([old], "以后变量名都改成小写加下划线", None) == ([old], True)
+    assert near_in([old], "I have a dog", None) == ([], False)
 
 
-def test_the_nearest_five_are_enough_in_a_scope_of_a_hundred() -> None:
-    """All old memories of a language in one scope: the contradicted one is still among those that are shown."""
-    for language in ("zh", "en"):
-        pairs = PAIRS[language]["contradicting"]
-        matrix = vectors.embed([p["old"] for p in pairs], DIMENSION)
-        memories = [Memory(str(n), p["old"], n, n, {}, matrix[n], MODEL) for n, p in enumerate(pairs)]
-        near = near_in(memories, [p["new"] for p in pairs])
-        assert max(map(len, near)) == MOST
-        assert np.mean([str(n) in [m.id for m in found] for n, found in enumerate(near)]) >= 0.95
+def test_what_points_another_way_is_near_only_by_its_words() -> None:
+    dense, lexical = np.array([-0.1, 0.0, -0.2, np.nan, np.nan]), np.array([0.0, 0.0, 1.0, 2.0, 0.0])
+    assert near(dense, lexical) == [3, 2]
+
+
+def test_neither_meaning_nor_words_take_all_the_places() -> None:
+    dense, lexical = np.linspace(1, 0.1, 100), np.linspace(0, 5, 100)
+    assert near(dense, lexical, 6) == [0, 99, 1, 98, 2, 97]
+
+
+def test_the_llm_is_spared_when_nothing_is_near(
+    make: Callable[..., MemoryService], fake: FakeOpenAI, scope: Scope
+) -> None:
+    make(OPENAI_API_KEY="").add(scope, "I have a dog")  # no vector, and no word in common with what follows
+    [outcome] = make().add(scope, "代码缩进用四个空格").results
+    assert outcome.event == "ADD"
+    assert (fake.count("extraction"), fake.count("update")) == (1, 0)
+
+
+def test_a_model_that_only_repeats_what_it_was_shown_loses_nothing(
+    service: MemoryService, fake: FakeOpenAI, scope: Scope
+) -> None:
+    """That an unrelated memory stays as it is does not say that the fact is known."""
+    [home] = service.add(scope, "我住在上海").results
+    echo = {"memory": [{"id": "0", "text": home.memory, "event": "NONE"}]}
+    fake.answer(lambda body: "new retrieved facts" in json.dumps(body), json.dumps(echo, ensure_ascii=False))
+    [outcome] = service.add(scope, "我对花生过敏").results
+    assert (outcome.event, fake.count("update")) == ("ADD", 1)
+    assert service.list(scope).total == 2
+
+
+@pytest.mark.parametrize(("newcomer", "decisions"), [("The build runs on Jenkins", 1), ("我喜欢唱戏", 2)])
+def test_a_newcomer_is_asked_about_if_it_is_among_the_closest(
+    service: MemoryService, fake: FakeOpenAI, plain: PlainStore, scope: Scope, newcomer: str, decisions: int
+) -> None:
+    """Another writer commits while the LLM decides about a scope of six memories, all of which it is shown."""
+    service.add(scope, "。".join(f"我喜欢{hobby}" for hobby in ("游泳", "滑雪", "围棋", "书法", "钓鱼", "木工")))
+    store = plain.scope(scope)
+
+    def interrupted(body: object) -> bool:
+        if "new retrieved facts" in json.dumps(body) and store.commits == 1:
+            base = store.snapshot()
+            unit = Unit(base)
+            unit.add(newcomer, fake_vectors.embed([newcomer], 256)[0], "text-embedding-v4")
+            store.commit(unit.changes, base=base)
+        return False
+
+    fake.answer(interrupted, "")
+    assert service.add(scope, "我喜欢唱歌").results
+    assert fake.count("update") == decisions
+    assert service.list(scope).total == 8

@@ -1,16 +1,20 @@
 """Search and list: read-your-writes, scores, one embedding request beside one read; without a key, by words."""
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from support.fake_openai import FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput
+from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, best, order
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.model import Memory
 
 PREFERENCES = "常量全部采用大写字母加下划线进行命名。我喜欢使用驼峰命名法命名变量。缩进使用四个空格。"
 
@@ -88,6 +92,44 @@ print("loaded:", loaded)
         check=False,
     )
     assert done.stdout.strip() == "loaded: []", done.stderr
+
+
+# --- the order ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_made_beside_a_good_hit_comes_before_its_equals() -> None:
+    hour = 3_600_000
+    dense = np.array([0.3, 0.3, 0.9, 0.3, 0.1, 0.3, 0.2])
+    made = np.array([9, 8, 7, 5, 4, 3, 2]) * hour
+    assert order(dense, np.zeros(7), made).tolist() == [2, 1, 0, 3, 5, 6, 4]
+
+
+def test_an_index_that_followed_changes_scores_as_one_made_anew() -> None:
+    chance = random.Random(3)
+    words = ["红", "绿", "蓝", "red", "greens", "bluest", "maxRetries", "max_retries", "我们", "运动", "ＡＢＣ", "café"]
+    followed, memories = LexicalIndex(), dict[str, Memory]()
+    for step in range(40):
+        for n in chance.sample(range(80), chance.choice([1, 1, 30])):  # added, or rewritten
+            text = " ".join(chance.choices(words, k=chance.randint(0, 6)))
+            memories[str(n)] = Memory(str(n), text, step, step)
+        for gone in chance.sample(sorted(memories), chance.choice([0, 1, len(memories) * 3 // 4])):
+            del memories[gone]
+        anew, now = LexicalIndex(), list(memories.values())
+        followed.follow(memories)
+        anew.follow(memories)
+        for query in ("red 运动", "bluest retries", "我们 abc", "nowhere"):
+            expected = anew.scores(query)[anew.slots(now)]
+            assert followed.scores(query)[followed.slots(now)] == pytest.approx(expected)
+
+
+def test_the_best_are_the_first_of_a_full_sort() -> None:
+    chance = np.random.default_rng(5)
+    for size in (0, 1, 7, 50):
+        scores = np.round(chance.normal(size=size), 1)
+        scores[chance.random(size) < 0.2] = np.nan
+        ranked = sorted(range(size), key=lambda i: (np.isnan(scores[i]), -scores[i], i))
+        for k in (0, 1, 5, 50, 100):
+            assert best(scores, k) == ranked[:k]
 
 
 # --- without a key ------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from .text import likeness_key
 from .unit import Unit, is_living
 
 _MOST_ASKED = 3  # one decision, and two more after conflicts
+_CLOSEST = 5  # a newcomer among so many of a fact's nearest may be what it is about
 _MOST_SHOWN = 40  # memories in one prompt
 _LONGEST_SHOWN = 24_000  # characters of them together
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)、])\s*")
@@ -49,7 +50,7 @@ class Planner:
         self._vectors = place.embedder.embed(self._texts, deadline=job.deadline) if place.embedder else None
         self._settled: Settled | None = None
         self._planned: frozenset[str] = frozenset()
-        self._related: dict[str, int] = {}
+        self._shown: dict[str, int] = {}  # revisions
 
     @property
     def withheld(self) -> int:
@@ -63,11 +64,10 @@ class Planner:
         living = [m for m in base.memories.values() if is_living(m, unit.now) and not self._is_unsorted(m)]
         known = self._place.index.alike(base, living)
         facts = self._facts(base, known, living)
-        related = {m.id: m.rev for fact in facts for m in fact.near}
-        new = frozenset(f.text for f in facts)
-        if self._settled is None or not new <= self._planned or related != self._related:
+        if self._settled is None or not self._holds(base, facts):
             self._settled = self._embedded(self._decide(facts))
-            self._planned, self._related = new, related
+            self._planned = frozenset(f.text for f in facts)
+            self._shown = {m.id: m.rev for fact in facts for m in fact.near}
         self._job.progress("writing")
         leaving = {operation.memory_id for operation in self._settled.operations}
         staying = {key: memory for key, memory in known.items() if memory.id not in leaving}
@@ -85,6 +85,17 @@ class Planner:
             )
         return unit
 
+    def _holds(self, base: Snapshot, facts: Sequence[Fact]) -> bool:
+        """Whether what was settled is true of `base` too: all that was shown is as it was, and nothing that was not
+        shown has come up among the closest."""
+        known = base.memories
+        closest = {m.id: m.rev for fact in facts for m in fact.near[:_CLOSEST]}
+        return (
+            {f.text for f in facts} <= self._planned
+            and all(i in known and known[i].rev == rev for i, rev in self._shown.items())
+            and closest.items() <= self._shown.items()
+        )
+
     def _is_unsorted(self, memory: Memory) -> bool:
         """What waits to be sorted in is compared with nothing: it is not a fact yet."""
         return memory.id == self._replaces or (self._decider is not None and is_pending(memory))
@@ -93,10 +104,10 @@ class Planner:
         new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
         texts = [self._texts[i] for i in new]
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
-        near: Sequence[Sequence[Memory]] = [()] * len(texts)
+        near: Sequence[tuple[Sequence[Memory], bool]] = [((), False)] * len(texts)
         if self._decider:
             near = nearest(base, self._place, texts, vectors, living, self._job.deadline)
-        return [Fact(text, None if vectors is None else vectors[n], near[n]) for n, text in enumerate(texts)]
+        return [Fact(text, None if vectors is None else vectors[n], *near[n]) for n, text in enumerate(texts)]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:
         if self._decider is None:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from concurrent.futures import Executor, wait
 from dataclasses import replace
 
@@ -10,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError, StoreError
-from ..store.model import Conflict, Memory, ScopeStore, Snapshot
+from ..store.model import Conflict, ScopeStore, Snapshot
 from .embedder import Embedder
 from .model import Hit
-from .ranking import order
+from .ranking import best, order
 from .scope_index import ScopeIndex, cosines
 from .unit import Unit, is_living, now_ms
 
@@ -37,7 +36,7 @@ class Recall:
         """At most `limit` memories, best first. Raises a ModelError or a StoreError."""
         if self._embedder is None:
             snapshot = store.snapshot(deadline=deadline)
-            return _by_words(snapshot, index, query, limit, _living(snapshot))
+            return _by_words(snapshot, index, query, limit)
         reading = self._pool.submit(store.snapshot, deadline=deadline)
         try:
             vector = self._embedder.embed([query], deadline=deadline)[0]
@@ -56,21 +55,23 @@ class Recall:
         limit: int,
         deadline: float,
     ) -> list[Hit]:
-        memories = _living(snapshot)
+        living = index.living(snapshot)
+        memories = living.memories
         ids = [m.id for m in memories]
-        lexical = index.bm25(snapshot, query, ids)
+        [lexical] = index.bm25(snapshot, [query], memories)
         sample = range(0, len(ids), 1 if snapshot.with_vectors else max(1, len(ids) // _SAMPLE))
-        by_words = [i for i in np.argsort(-lexical, kind="stable")[:_BY_WORDS].tolist() if lexical[i] > 0]
+        by_words = [i for i in best(lexical, _BY_WORDS) if lexical[i] > 0]
         also = {ids[i] for i in (*sample, *by_words)}
         found = store.candidates(snapshot, vector[None, :], self._model, k=_BY_VECTOR, also=also, deadline=deadline)
         dense = cosines(found, vector[None, :], ids)[0]
         # In a large scope, what neither the index nor the words proposed has no cosine, and is left out.
-        unembedded = np.array([m.vector_model != self._model for m in memories], bool)
-        eligible = ~np.isnan(dense) | (unembedded & (lexical > 0))
+        ranked = order(dense, lexical, living.made, dense[list(sample)])
         hits = []
-        for i in order(dense, lexical, dense[list(sample)]).tolist():
-            score = None if np.isnan(dense[i]) else float(np.clip((1 + dense[i]) / 2, 0, 1))
-            if eligible[i] and (score is None or score >= self._min_score):
+        for i in ranked[~np.isnan(dense[ranked]) | (lexical[ranked] > 0)].tolist():
+            if np.isnan(dense[i]):
+                if memories[i].vector_model != self._model:
+                    hits.append(Hit(memories[i]))
+            elif (score := float(np.clip((1 + dense[i]) / 2, 0, 1))) >= self._min_score:
                 hits.append(Hit(memories[i], score))
             if len(hits) == limit:
                 break
@@ -99,14 +100,12 @@ def reembedded(store: ScopeStore, snapshot: Snapshot, embedder: Embedder, deadli
         return snapshot
 
 
-def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int, memories: Sequence[Memory]) -> list[Hit]:
+def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> list[Hit]:
     """Without an embedder: what shares words with the query; if nothing does, the newest, marked as such."""
-    scores = index.bm25(snapshot, query, [m.id for m in memories])
-    found = [memories[i] for i in np.argsort(-scores, kind="stable").tolist() if scores[i] > 0]
-    return [Hit(m) for m in found[:limit]] or [Hit(m, note="newest") for m in memories[:limit]]
-
-
-def _living(snapshot: Snapshot) -> list[Memory]:
-    """Newest first, so that of equal hits the newer wins."""
-    now = now_ms()
-    return sorted((m for m in snapshot.memories.values() if is_living(m, now)), key=lambda m: (-m.updated_at, m.id))
+    memories = index.living(snapshot).memories
+    [scores] = index.bm25(snapshot, [query], memories)
+    found = [memories[i] for i in best(scores, limit) if scores[i] > 0]
+    if found:
+        return [Hit(m) for m in found]
+    newest = sorted(memories, key=lambda m: m.updated_at, reverse=True)
+    return [Hit(m, note="newest") for m in newest[:limit]]

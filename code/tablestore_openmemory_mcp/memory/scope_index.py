@@ -1,18 +1,30 @@
 """What this process has worked out about a scope's texts, kept in step with the snapshots it sees."""
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..scope import Scope
 from ..store.model import Memory, Snapshot
-from .ranking import LexicalIndex, Scores
+from .ranking import LexicalIndex, Scores, Times
 from .text import likeness_key
+from .unit import is_living, now_ms
 
 Matrix = tuple[Sequence[str], NDArray[np.float32]]  # ids and their L2-normalised vectors: ScopeStore.candidates
+
+
+class Living(NamedTuple):
+    """What can be found at one commit."""
+
+    snapshot: Snapshot
+    until: float  # ms since the epoch: when the first of them expires
+    memories: Sequence[Memory]  # the last made first
+    made: Times  # their `created_at`
 
 
 class ScopeIndex:
@@ -21,34 +33,42 @@ class ScopeIndex:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lexical = LexicalIndex()
-        self._keys: dict[str, tuple[Memory, str]] = {}
-        self._snapshot: Snapshot | None = None
+        self._indexed: Snapshot | None = None
+        self._keys: dict[Memory, str] = {}
+        self._living: Living | None = None
 
-    def bm25(self, snapshot: Snapshot, query: str, ids: Sequence[str]) -> Scores:
-        """The BM25 score of `query` for each of `ids`; 0 where no term matches."""
+    def bm25(self, snapshot: Snapshot, queries: Sequence[str], memories: Sequence[Memory]) -> Scores:
+        """The BM25 score of each query for each of the snapshot's `memories`: k x n; 0 where no term matches."""
         with self._lock:
-            self._follow(snapshot)
-            return self._lexical.scores(query, ids)
+            if snapshot is not self._indexed:
+                self._lexical.follow(snapshot.memories)
+                self._indexed = snapshot
+            slots = self._lexical.slots(memories)
+            return np.stack([self._lexical.scores(query)[slots] for query in queries])
 
     def alike(self, snapshot: Snapshot, among: Iterable[Memory]) -> dict[str, Memory]:
         """The memories `among` those of the snapshot by `likeness_key`; the first of those that share one."""
-        with self._lock:
-            self._follow(snapshot)
-            found: dict[str, Memory] = {}
-            for memory in among:
-                found.setdefault(self._keys[memory.id][1], memory)
-            return found
+        if len(self._keys) > 2 * len(snapshot.memories):
+            self._keys = {m: key for m in snapshot.memories.values() if (key := self._keys.get(m)) is not None}
+        keys = self._keys  # without the lock: at worst a key is made twice
+        found: dict[str, Memory] = {}
+        for memory in among:
+            key = keys.get(memory)
+            if key is None:
+                key = keys[memory] = likeness_key(memory.text)
+            found.setdefault(key, memory)
+        return found
 
-    def _follow(self, snapshot: Snapshot) -> None:
-        if snapshot is self._snapshot:
-            return
-        self._lexical.follow(snapshot.memories)
-        known = self._keys
-        self._keys = {
-            i: known[i] if i in known and known[i][0] is m else (m, likeness_key(m.text))
-            for i, m in snapshot.memories.items()
-        }
-        self._snapshot = snapshot
+    def living(self, snapshot: Snapshot) -> Living:
+        """The memories of the snapshot that have not expired by now."""
+        now = now_ms()
+        living = self._living
+        if living is None or living.snapshot is not snapshot or living.until <= now:
+            memories = [m for m in reversed(list(snapshot.memories.values())) if is_living(m, now)]
+            until = min((m.expires_at for m in memories if m.expires_at is not None), default=math.inf)
+            made = np.array([m.created_at for m in memories], np.int64)
+            living = self._living = Living(snapshot, until, memories, made)
+        return living
 
 
 class ScopeIndexes:
@@ -72,13 +92,13 @@ class ScopeIndexes:
             self._indexes.pop(scope, None)
 
 
-def cosines(found: Matrix, vectors: NDArray[np.float32], ids: Sequence[str]) -> NDArray[np.float64]:
+def cosines(found: Matrix, vectors: NDArray[np.float32], ids: Sequence[str]) -> Scores:
     """The cosine of each of `vectors` (k x d, normalised) with each of `ids`: k x n; NaN where `found` lacks it."""
     held, matrix = found
     result = np.full((len(vectors), len(ids)), np.nan)
     if len(held):
-        place = {memory_id: n for n, memory_id in enumerate(held)}
-        columns = np.array([place.get(i, -1) for i in ids], np.int64)
-        known = columns >= 0
-        result[:, known] = (vectors @ matrix.T)[:, columns[known]]
+        place = dict(zip(ids, range(len(ids)), strict=True))
+        columns = np.array([place.get(i, -1) for i in held], np.int64)
+        wanted = columns >= 0
+        result[:, columns[wanted]] = (vectors @ matrix.T)[:, wanted]
     return result

@@ -3,9 +3,11 @@
 import re
 import unicodedata
 from functools import lru_cache
+from itertools import chain
 
 _CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+_ASCII = re.compile(r"[A-Za-z0-9]+")  # what _TOKEN finds in ASCII, in a third of the time
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _STOP_WORDS = frozenset(
@@ -22,12 +24,17 @@ _STOP_CHARACTERS = frozenset("的了是我你他她它们吗呢吧啊呀哦这�
 
 def tokens(text: str) -> list[str]:
     """The terms of `text`, in order, stop words left out. An identifier such as maxRetries gives its parts."""
-    found = _TOKEN.findall(_HUMP.sub(" ", unicodedata.normalize("NFKC", text)))
-    terms = (stem(t.lower()) if len(t) > 1 else t.lower() for t in found)
-    return [t for t in terms if t not in _STOP_WORDS and t not in _STOP_CHARACTERS]
+    words = _ASCII.findall(text) if text.isascii() else _TOKEN.findall(unicodedata.normalize("NFKC", text))
+    return list(chain.from_iterable(map(_terms, words)))
 
 
 @lru_cache(maxsize=65536)
+def _terms(word: str) -> tuple[str, ...]:
+    parts = _HUMP.sub(" ", word).split(" ")
+    terms = (stem(p.lower()) if len(p) > 1 else p.lower() for p in parts)
+    return tuple(t for t in terms if t not in _STOP_WORDS and t not in _STOP_CHARACTERS)
+
+
 def stem(word: str) -> str:
     """An English word without its commonest endings; a stop word or a short word stays as it is."""
     if word in _STOP_WORDS or len(word) < 4 or not word.isascii():
