@@ -51,7 +51,7 @@ class Embedder:
             else:
                 return self._checked(rows, len(texts))
 
-    def _ask(self, sends: bool, texts: list[str], client: "openai.OpenAI", timeout: float) -> list[list[float]]:
+    def _ask(self, sends: bool, texts: list[str], client: "openai.OpenAI", timeout: float) -> list[NDArray[np.float64]]:
         import openai
 
         reply = client.embeddings.create(
@@ -61,7 +61,9 @@ class Embedder:
             dimensions=self._dimension if sends else openai.omit,
             timeout=timeout,
         )
-        return [row.embedding for row in sorted(understood(reply, "the embedder").data, key=lambda row: row.index)]
+        rows = understood(reply, "The embedder", "data").data
+        rows = sorted(rows, key=lambda row: row.index or 0)  # some leave the index out
+        return [np.asarray(list(row.embedding), np.float64) for row in rows]
 
     def _adapt(self, refusal: Refused, sends: bool, longest: int) -> None:
         said = str(refusal)
@@ -73,7 +75,7 @@ class Embedder:
             raise ModelError(f"The embedder refused the request: {refusal.detail}", setting=_SETTING) from None
         logger.info("the embedder refused: dimension sent %s, longest text %d", self._sends_dimension, self._longest)
 
-    def _checked(self, rows: list[list[float]], n: int) -> NDArray[np.float32]:
+    def _checked(self, rows: list[NDArray[np.float64]], n: int) -> NDArray[np.float32]:
         if len(rows) != n:
             raise ModelNonsense(f"The embedder gave {len(rows)} vectors for {n} texts", setting=_SETTING)
         sizes = {len(row) for row in rows}
@@ -84,7 +86,7 @@ class Embedder:
                 f"TABLESTORE_VECTOR_DIMENSION={size}, or another EMBEDDER_MODEL. Nothing was stored",
                 setting="TABLESTORE_VECTOR_DIMENSION",
             )
-        matrix = np.asarray(rows, np.float32)
+        matrix = np.stack(rows)
         lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise ModelNonsense("The embedder gave a vector without a direction", setting=_SETTING)

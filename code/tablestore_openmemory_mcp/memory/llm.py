@@ -1,13 +1,13 @@
 """The chat model: messages in, text out, whatever dialect of the OpenAI protocol the endpoint speaks."""
 
+import json
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from ..errors import ModelError, ModelUnavailable
+from ..errors import ModelError
 from .endpoint import Endpoint, Refused, understood
 
 if TYPE_CHECKING:
@@ -74,11 +74,10 @@ class ChatModel:
             options["response_format"] = {"type": "json_object"}
         if dialect.thinking is not None:
             options["extra_body"] = {"enable_thinking": dialect.thinking}
-        ends = time.monotonic() + timeout
         reply: Any = client.chat.completions.create(
             model=self._model, messages=cast(Any, list(messages)), timeout=timeout, **options
         )
-        return _streamed(reply, ends) if dialect.stream else _whole(understood(reply, "the LLM"))
+        return _streamed(reply) if dialect.stream else _whole(understood(reply, "The LLM", "choices"))
 
 
 def adapted(dialect: Dialect, refusal: str) -> Dialect:
@@ -102,22 +101,36 @@ def adapted(dialect: Dialect, refusal: str) -> Dialect:
 
 
 def _whole(reply: Any) -> Answer:
-    choices = getattr(reply, "choices", None) or []
-    if not choices:
-        return Answer("")
-    message = choices[0].message
-    text = message.content or getattr(message, "reasoning_content", None) or ""
-    return Answer(text, cut=choices[0].finish_reason == "length")
+    for choice in reply.choices[:1]:
+        content, reasoning = _said(choice.message)
+        return _answer(content, reasoning, choice.finish_reason)
+    return Answer("")
 
 
-def _streamed(chunks: Any, deadline: float) -> Answer:
-    content, reasoning, finish = [], [], None
+def _streamed(chunks: Any) -> Answer:
+    content, reasoning, finish = "", "", None
     with chunks:
         for chunk in chunks:
-            if time.monotonic() > deadline:  # the client's timeout is between two chunks only
-                raise ModelUnavailable("The LLM did not answer in time", setting="OPENAI_BASE_URL")
-            for choice in chunk.choices[:1]:
-                content.append(choice.delta.content or "")
-                reasoning.append(getattr(choice.delta, "reasoning_content", None) or "")
-                finish = choice.finish_reason or finish
-    return Answer("".join(content) or "".join(reasoning), cut=finish == "length")
+            for choice in (chunk.choices or [])[:1]:
+                more = _said(choice.delta)
+                content, reasoning, finish = content + more[0], reasoning + more[1], choice.finish_reason or finish
+    return _answer(content, reasoning, finish)
+
+
+def _said(part: Any) -> tuple[str, str]:
+    """What `part` says, and what it thinks: in `reasoning_content`, or with vLLM and OpenRouter in `reasoning`."""
+    thinks = getattr(part, "reasoning_content", None) or getattr(part, "reasoning", None)
+    return _text(getattr(part, "content", None)), _text(thinks)
+
+
+def _text(content: Any) -> str:
+    """Text, a list of parts with texts, or whatever else a vendor has parsed already."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in content)
+    return content if isinstance(content, str) else "" if content is None else json.dumps(content, ensure_ascii=False)
+
+
+def _answer(content: str, reasoning: str, finish: str | None) -> Answer:
+    if finish == "content_filter":
+        raise ModelError("The LLM's content filter stopped the answer; nothing was stored", setting=_SETTING)
+    return Answer(content or reasoning, cut=finish == "length")

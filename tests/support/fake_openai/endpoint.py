@@ -155,7 +155,7 @@ class FakeOpenAI:
         fault = self._arrived(route, body, headers)
         if self._api_key and headers.get("authorization") != f"Bearer {self._api_key}":
             return protocol.error(401, "Incorrect API key provided.")
-        if fault and (trouble := self._suffer(fault)):
+        if fault and (trouble := self._suffer(fault, body)):
             return trouble
         self._closing.wait(self.model.delay.get(route, 0))
         if route == "embeddings":
@@ -171,11 +171,16 @@ class FakeOpenAI:
             self._changed.wait_for(lambda: route not in self._held)
         return fault
 
-    def _suffer(self, fault: Fault) -> Reply | None:
+    def _suffer(self, fault: Fault, body: Mapping[str, Any]) -> Reply | None:
         if fault.trouble == "status":
             return protocol.error(fault.status, fault.message, fault.retry_after)
         if fault.trouble == "garbage":
-            return Reply(200, b"<html><body>Please log in to the network.</body></html>", "text/html")
+            return Reply(200, fault.body, fault.content_type)
+        if fault.trouble == "blanks":
+            streamed = bool(body.get("stream"))
+            return Reply(200, self._blanks(streamed), "text/event-stream" if streamed else "application/json")
+        if fault.trouble == "torn":
+            return Reply(200, _torn())
         if fault.trouble == "slow":
             self._closing.wait(fault.seconds)
         if fault.trouble == "hang":
@@ -183,6 +188,10 @@ class FakeOpenAI:
         if fault.trouble in ("hang", "drop"):
             raise Dropped
         return None
+
+    def _blanks(self, streamed: bool) -> Iterator[bytes]:
+        while not self._closing.wait(0.05):
+            yield b": keep-alive\n\n" if streamed else b"\n"
 
     def _embeddings(self, body: Mapping[str, Any], *, one_more: bool) -> Reply:
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
@@ -202,3 +211,8 @@ class FakeOpenAI:
         content = "OK" if answer is None else style(answer)
         cut = style is styles.truncated
         return protocol.completion(content, body, in_reasoning=self.model.reasoning_only, cut=cut)
+
+
+def _torn() -> Iterator[bytes]:
+    yield b'{"choices": ['
+    raise ConnectionAbortedError

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Trouble = Literal["status", "slow", "hang", "drop", "garbage", "wrong_dimension"]
+Trouble = Literal["status", "slow", "hang", "drop", "garbage", "blanks", "torn", "wrong_dimension"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,16 +12,18 @@ class Fault:
 
     trouble: Trouble
     status: int = 500
-    retry_after: float | None = None  # seconds, sent as Retry-After
+    retry_after: float | str | None = None  # seconds or a date, sent as Retry-After
     seconds: float = 0.0  # of "slow"
     message: str = "scripted fault"
+    body: bytes = b"<html><body>Please log in to the network.</body></html>"  # of "garbage"
+    content_type: str = "text/html"
 
     @classmethod
     def refused_key(cls) -> "Fault":
         return cls("status", 401, message="Incorrect API key provided.")
 
     @classmethod
-    def throttled(cls, retry_after: float | None = None) -> "Fault":
+    def throttled(cls, retry_after: float | str | None = None) -> "Fault":
         return cls("status", 429, retry_after, message="Requests rate limit exceeded, please try again later.")
 
     @classmethod
@@ -54,6 +56,21 @@ class Fault:
     def garbage(cls) -> "Fault":
         """200, but HTML, as from a captive portal or a wrong base URL."""
         return cls("garbage")
+
+    @classmethod
+    def answers(cls, body: bytes, content_type: str = "application/json") -> "Fault":
+        """200 with `body`, whatever it is."""
+        return cls("garbage", body=body, content_type=content_type)
+
+    @classmethod
+    def blanks(cls) -> "Fault":
+        """200, then nothing but what keeps the connection alive: DeepSeek's blank lines, or comments in a stream."""
+        return cls("blanks")
+
+    @classmethod
+    def torn(cls) -> "Fault":
+        """200, and the connection closes in the middle of the answer."""
+        return cls("torn")
 
     @classmethod
     def wrong_dimension(cls) -> "Fault":

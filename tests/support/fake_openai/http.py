@@ -1,7 +1,7 @@
 """The socket side of the fake endpoint: HTTP/1.1 with keep-alive, a thread per connection."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,8 +12,10 @@ class Dropped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """`body` in parts is sent as it comes, in chunks."""
+
     status: int
-    body: bytes
+    body: bytes | Iterable[bytes]
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,11 +67,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(reply.status)
         self.send_header("content-type", reply.content_type)
-        self.send_header("content-length", str(len(reply.body)))
         for name, value in reply.headers.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(reply.body)
+        if isinstance(reply.body, bytes):
+            self.send_header("content-length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body)
+        else:
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            for part in reply.body:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+                self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
 
     def handle(self) -> None:
         try:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _CREATED = 1_763_800_000  # any; nobody looks
 
 
-def error(status: int, message: str, retry_after: float | None = None) -> Reply:
+def error(status: int, message: str, retry_after: float | str | None = None) -> Reply:
     detail = {"message": message, "type": "invalid_request_error", "param": None, "code": str(status)}
-    headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
     return Reply(status, json.dumps({"error": detail}).encode(), headers=headers)
 
 
