@@ -139,7 +139,7 @@ class ScopeStore(Protocol):
         ...
 
     def delete_all(self) -> int:
-        """Empty the scope, history included; how many memories it held."""
+        """Empty the scope, history included; how many memories it held that had not expired."""
         ...
 
     def history(self, memory_id: str) -> Sequence[HistoryEntry]:
