@@ -20,10 +20,18 @@ def run(arguments: argparse.Namespace, store: "TablestoreStore") -> str:
     if not held:
         return f"Nothing was ever remembered about {arguments.user}."
     if not arguments.yes:
-        lines = [f"{_count(count)} through {client}" for client, count in held.items()]
+        lines = [f"{_count(holding.count)} through {client}" for client, holding in held.items()]
         return "\n".join([*lines, "Add --yes to erase them for good, their history included."])
-    erased = {client: store.scope(Scope(arguments.user, client)).delete_all() for client in held}
+    erased = {client: _erased(store, Scope(arguments.user, client)) for client in held}
     return "\n".join(f"{_count(count)} through {client}: erased, history included" for client, count in erased.items())
+
+
+def _erased(store: "TablestoreStore", scope: Scope) -> int:
+    count = store.scope(scope).delete_all()
+    # What a sweep leaves when it is cut short is the next writer's, and there may be none.
+    while not store.clients(scope.user_id)[scope.client_name].swept:
+        store.scope(scope).delete_all()
+    return count
 
 
 def _count(count: int) -> str:

@@ -112,9 +112,10 @@ def test_a_user_is_erased_whole(server: Server, tablestore: Emulator, tmp_path: 
     assert (status, told[:2]) == (0, ["1 memory through Cherry Studio", "1 memory through cline"])
     assert "--yes" in told[2]
     assert all(Rows(tablestore, scope).history() for scope in scopes)
+    tablestore.fault(apis="BatchWriteRow", error="OTSNoPermissionAccess", times=1)  # the first sweep is cut short
     status, told = erase("--user", alice, "--yes")
-    assert (status, len(told)) == (0, 2)
-    assert all("erased" in line for line in told)
+    tablestore.clear_faults()
+    assert (status, len([line for line in told if "through" in line])) == (0, 2)
     for scope in scopes:
         rows = Rows(tablestore, scope)
         kept = scope.user_id == other

@@ -105,11 +105,20 @@ class Heads:
         return Head() if row is None else _head(row)
 
 
-def clients_of(gateway: Gateway, table: str, user_id: str) -> dict[str, int]:
-    """How many memories each scope of the user holds, by client_name; those that were emptied are still here."""
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a scope holds: living memories, and whether the rows of those that were erased are gone too."""
+
+    count: int
+    swept: bool
+
+
+def clients_of(gateway: Gateway, table: str, user_id: str) -> dict[str, Holding]:
+    """By client_name, every scope of the user that was ever written to."""
     user = ("user_id", user_id)
-    whole = Range(table, (user, ("client_name", LOWEST)), (user, ("client_name", HIGHEST)), ("count",))
-    return {row["client_name"]: row.cells["count"] for page in gateway.pages(whole) for row in page}
+    whole = Range(table, (user, ("client_name", LOWEST)), (user, ("client_name", HIGHEST)), ("count", "sweep"))
+    rows = (row for page in gateway.pages(whole) for row in page)
+    return {row["client_name"]: Holding(row.cells["count"], row.cells.get("sweep") is None) for row in rows}
 
 
 def _next(after: Head, ids: frozenset[str] | None) -> Cells:

@@ -11,6 +11,7 @@ from .connection import CloudConnector, Connector, Credentials
 from .embedded import EmbeddedConnector
 
 if TYPE_CHECKING:  # numpy and the SDK come with the first call
+    from .heads import Holding
     from .model import ScopeStore
     from .sessions import SessionRows
     from .sweep import Step
@@ -47,8 +48,8 @@ class TablestoreStore:
         """The store bound to `scope`."""
         return self._built().scope(scope)
 
-    def clients(self, user_id: str) -> dict[str, int]:
-        """How many memories the user has, by client_name: of every client that ever wrote. Raises a StoreError."""
+    def clients(self, user_id: str) -> dict[str, Holding]:
+        """What the user has, by client_name: of every client that ever wrote. Raises a StoreError."""
         from .heads import clients_of
 
         world = self._built()
