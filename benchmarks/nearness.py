@@ -98,12 +98,12 @@ def percent(found: Sequence[bool]) -> str:
     return f"{100 * float(np.mean(found)):5.1f}"
 
 
-def report_pairs(language: str, sets: Mapping[str, Sequence[Pair]], embed: Embed) -> None:
+def report_pairs(language: str, sets: Mapping[str, Sequence[Pair]], bounds: Sequence[float], embed: Embed) -> None:
     print(f"\n{language}: near, alone in a scope, % (a bound on the cosine; or a word in common)")
-    print(f"  {'cosine above':14}" + "".join(f"{bound:7}" for bound in BOUNDS))
+    print(f"  {'cosine above':14}" + "".join(f"{bound:7}" for bound in bounds))
     for kind in KINDS:
         found = found_alone(sets[kind], embed)
-        print(f"  {kind:14}" + "".join(f"{percent([n.at(bound) for n in found]):>7}" for bound in BOUNDS))
+        print(f"  {kind:14}" + "".join(f"{percent([n.at(bound) for n in found]):>7}" for bound in bounds))
 
 
 def report_scopes(language: str, pairs: Sequence[Pair], others: Sequence[str], embed: Embed) -> None:
@@ -140,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("--locomo", type=Path, help="locomo10.json")
+    parser.add_argument("--bounds", type=float, nargs="+", default=BOUNDS, help="on the cosine of a pair, to compare")
     parser.add_argument("--write", action="store_true", help="write the vectors of the pairs, and nothing else")
     arguments = parser.parse_args()
     embed = chosen(arguments)
@@ -153,7 +154,7 @@ def main() -> None:
         "en": [fact for facts in speakers for fact in facts],
     }
     for language, kinds in sets.items():
-        report_pairs(language, kinds, embed)
+        report_pairs(language, kinds, arguments.bounds, embed)
         own = [p["old"] for kind in KINDS for p in kinds[kind]]
         others = list(dict.fromkeys(own + more[language]))
         report_scopes(language, kinds["contradicting"], others, embed)

@@ -2,9 +2,9 @@
 
 The rule is measured in `benchmarks/retrieval.py`: the z-scored cosine plus 1.6 times c to the power of 2.5 times the
 z-scored BM25, over all memories of the scope. c, between 0 and 1, is how far the best lexical hit stands out from the
-twentieth: a query whose words occur everywhere says little by them. A memory then gains 0.12 times what the ones made
-just before and after it have above the mean: an answer often stands beside what it answers. Chosen on LoCoMo's even
-conversations, so that BEAM-100K and our Chinese set do not lose; flat around it.
+twentieth: a query whose words occur everywhere says little by them. A hit, more than 2 above the mean, then gives 0.15
+of what it has to those made just before and after it: an answer often stands beside what it answers. Chosen on LoCoMo's
+even conversations, so that BEAM-100K and our Chinese set do not lose; flat around it.
 """
 
 import math
@@ -24,7 +24,8 @@ Times = NDArray[np.int64]
 Postings = tuple[NDArray[np.int32], NDArray[np.int32]]  # slots, and how often the term is in each
 
 _LEXICAL_WEIGHT, _STEEPNESS = 1.6, 2.5
-_NEIGHBOUR, _SOON = 0.12, 3_600_000  # ms: what is further apart belongs to another conversation
+_HIT, _NEIGHBOUR = 2.0, 0.15
+_SOON = 3_600_000  # ms; what was made further apart belongs to another conversation
 _RUNNER_UP = 20  # the lexical hit from which the best has to stand out
 _K1, _B = 1.2, 0.75  # BM25's usual constants
 _MOSTLY_DEAD = 0.5  # share of slots of gone memories above which the index is built anew
@@ -118,10 +119,10 @@ def order(dense: Scores, lexical: Scores, made: Times, sample: Scores | None = N
     """
     combined = _z(dense, dense if sample is None else sample)
     combined += _LEXICAL_WEIGHT * _standing_out(lexical) ** _STEEPNESS * _z(lexical, lexical)
-    gained = _NEIGHBOUR * np.maximum(combined, 0)
+    given = np.where(combined > _HIT, _NEIGHBOUR * combined, 0)
     soon = np.abs(np.diff(made)) <= _SOON
-    combined[1:] += gained[:-1] * soon
-    combined[:-1] += gained[1:] * soon
+    combined[1:] += given[:-1] * soon
+    combined[:-1] += given[1:] * soon
     return np.argsort(-combined, kind="stable")
 
 
