@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -123,6 +123,7 @@ def test_an_expiry_is_moved_kept_and_taken_away(server: Server) -> None:
 def test_a_day_lasts_to_its_end_and_a_moment_passes(server: Server) -> None:
     with over_sse(server.url("cline", "frank")) as client:
         client.add("I like tea")
+        wait_until(lambda: datetime.now(UTC).time() < time(23, 59, 50), START)
         today = datetime.now(UTC).date().isoformat()
         answer(client, "add_memories", text="The lift is out of order today", expires_at=today)
         soon = datetime.now(UTC) + timedelta(seconds=5)
