@@ -17,7 +17,7 @@ DIMENSION = 64
 MODEL = "text-embedding-v4"
 WHO, DID = ["我", "妹妹", "同事", "邻居", "老师"], ["买了", "修好了", "弄丢了"]
 WHAT = ["自行车", "雨伞", "相机", "钢琴", "手表", "耳机", "帐篷", "台灯", "书包", "冰箱"]
-QUERY = "谁买了自行车"
+QUERIES = ["谁买了自行车", "妹妹弄丢了什么", "老师的钢琴修好了吗", "邻居花了多少钱买相机", "同事的耳机"]
 
 
 def said(n: int) -> str:
@@ -40,6 +40,10 @@ def fill(variables: dict[str, str], scope: Scope, count: int) -> None:
 
 def ids_of(found: list[dict[str, dict[str, str]]]) -> list[str]:
     return [hit["memory"]["id"] for hit in found]
+
+
+def best(service: ServiceProcess, query: str) -> list[str]:
+    return ids_of(service.call("search", query=query, limit=10))
 
 
 def listed(service: ServiceProcess) -> list[str]:
@@ -67,9 +71,10 @@ def test_three_quarters_deleted(fake: FakeOpenAI, count: int) -> None:
             stack.enter_context(ServiceProcess({**variables, **more}, scope))
             for more in ({"EXACT_SEARCH_LIMIT": "100000"}, {"EXACT_SEARCH_LIMIT": "0"}, {})
         )
-        ranked = ids_of(judge.call("search", query=QUERY, limit=1000))
+        ranked = [i for query in QUERIES for i in ids_of(judge.call("search", query=query, limit=1000))]
         for service in (writer, reader, writer, reader):  # the first search makes the index, the next one uses it
-            assert ids_of(service.call("search", query=QUERY, limit=3)) == ranked[:3]
+            assert set(best(service, QUERIES[0])) & set(ranked)
+        assert "Search" in emulator.calls()
         emulator.set_faults(index_lag=5, replica_lags=[0, 1, 2.5])
 
         everything = listed(writer)
@@ -77,15 +82,17 @@ def test_three_quarters_deleted(fake: FakeOpenAI, count: int) -> None:
         gone = list(dict.fromkeys([*ranked, *everything]))[: count * 3 // 4]  # the nearest, which the index proposes
         for start in range(0, len(gone), 450):
             writer.call("delete", ids=gone[start : start + 450])
-        right = ids_of(judge.call("search", query=QUERY, limit=10))
+        right = [best(judge, query) for query in QUERIES]
         for service in (reader, writer):
-            for attempt in range(4):  # whichever replica answers
+            shares = []
+            for n, query in enumerate(QUERIES):  # whichever replica answers
                 before = Counter(emulator.calls())
-                found = ids_of(service.call("search", query=QUERY, limit=10))
-                assert not set(found) & set(gone)
-                assert len(set(found) & set(right)) >= 9
+                found = best(service, query)
                 made = Counter(emulator.calls()) - before
-                assert sum(made.values()) <= (2 if attempt else 16), made
+                assert not set(found) & set(gone)
+                assert sum(made.values()) <= (7 if n else 16), made
+                shares.append(len(set(found) & set(right[n])) / 10)
+            assert sum(shares) / len(shares) >= 0.9, shares
         assert set(listed(reader)) == set(everything) - set(gone)
 
         [added] = writer.call("add", text="我住在上海")["results"]
@@ -97,5 +104,5 @@ def test_three_quarters_deleted(fake: FakeOpenAI, count: int) -> None:
         assert added["id"] not in listed(writer)
         Rows(emulator, scope).audit()
         assert reader.call("delete_all") == count - len(gone)
-        assert listed(writer) == writer.call("search", query=QUERY) == []
+        assert listed(writer) == best(writer, QUERIES[0]) == []
         assert Rows(emulator, scope).memories() == {}
