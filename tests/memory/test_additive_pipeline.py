@@ -52,6 +52,21 @@ def test_any_style_is_understood(make: MakeService, fake: FakeOpenAI, scope: Sco
     assert len(service.add(scope, "hello").results) == 2
 
 
+def test_an_answer_cut_twice_keeps_the_whole_memories_and_says_so(
+    make: MakeService, fake: FakeOpenAI, scope: Scope
+) -> None:
+    service = make(MEMORY_PIPELINE="additive")
+    says(fake, "User lives in Shanghai", "User likes spicy food", style="truncated")
+    result = service.add(scope, "hello")
+    assert [o.memory for o in result.results] == ["User lives in Shanghai"]
+    assert result.message is not None
+    assert "may be missing" in result.message
+    assert fake.count("chat") == 2
+    says(fake, "User lives in Shanghai", style="truncated")
+    with pytest.raises(ModelNonsense, match="half-way"):
+        service.add(scope, "hello")
+
+
 def test_what_mem0_would_swallow_is_reported(make: MakeService, fake: FakeOpenAI, scope: Scope) -> None:
     service = make(MEMORY_PIPELINE="additive")
     with fake.failing("chat", Fault.refused_key()), pytest.raises(ModelDenied, match="OPENAI_API_KEY"):

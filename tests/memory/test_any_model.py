@@ -1,5 +1,6 @@
 """Every style of answer x every event: what a model says badly is understood, asked for again, or reported."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -104,6 +105,17 @@ def test_one_fact_cut_twice_is_reported_and_not_stored(service: MemoryService, f
     with pytest.raises(ModelNonsense, match="half-way"):
         service.add(scope, "我住在上海")
     assert service.list(scope).total == 0
+
+
+def test_a_fact_longer_than_what_was_said_is_asked_for_again_and_not_dropped(
+    service: MemoryService, fake: FakeOpenAI, scope: Scope
+) -> None:
+    endless = json.dumps({"facts": ["住在上海", "上海" * 2_001]}, ensure_ascii=False)
+    fake.style_next(lambda answer: endless)
+    assert len(service.add(scope, BEFORE).results) == 3
+    fake.style_next(lambda answer: endless, lambda answer: endless)
+    with pytest.raises(ModelNonsense, match="longer than what was said"):
+        service.add(scope, "我对花生过敏")
 
 
 # --- vendors' dialects --------------------------------------------------------------------------------------------

@@ -96,6 +96,27 @@ def test_a_content_filter_is_named(service: MemoryService, fake: FakeOpenAI, sco
     assert fake.count("chat") == 1
 
 
+def test_what_a_vendor_refuses_to_read_does_not_block_later_adds(
+    make: MakeService, fake: FakeOpenAI, scope: Scope
+) -> None:
+    """A text that was kept word for word while the LLM was away is asked about before the next one."""
+    service = make(ADD_FALLBACK="verbatim")
+    with fake.failing("chat", Fault.refused_key()):
+        service.add(scope, SECRET)
+    fake.fail_next("chat", Fault("status", 400, message="Input data may contain inappropriate content."))
+    assert len(service.add(scope, "我住在上海").results) == 1
+    fake.forget()
+    assert len(service.add(scope, "我喜欢吃辣的东西").results) == 1
+    assert fake.count("extraction") == 1
+    assert {SECRET} < {m.text for m in service.list(scope).memories}
+
+
+def test_what_answers_in_place_of_the_llm_is_an_outage(make: MakeService, fake: FakeOpenAI, scope: Scope) -> None:
+    service = make(ADD_FALLBACK="verbatim")
+    with fake.failing("chat", Fault.garbage()):
+        assert "word for word" in (service.add(scope, "我住在上海").message or "")
+
+
 @pytest.mark.parametrize("stream_only", [False, True])
 def test_an_answer_that_only_keeps_the_connection_alive_ends_at_the_deadline(
     service: MemoryService, fake: FakeOpenAI, scope: Scope, stream_only: bool

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..errors import ModelDenied, ModelError, ModelNonsense, ModelUnavailable
+from ..errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailable
 from ..settings import Settings
 from ..store.model import Memory, Snapshot
 from .asking import Chat
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
 ALL_KNOWN = "All of it is already remembered; nothing was changed."
 NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
+TORN = "The LLM stopped half-way: the last of what was said may be missing."
 _TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
 
 
@@ -93,7 +94,7 @@ class AddCycle:
         unit, after = write(place.store, make, job.deadline, base)
         notes = [] if unit.outcomes else [_why_nothing(extracted.facts)]
         if extracted.torn:
-            notes.append("The LLM stopped half-way: the last of what was said may be missing.")
+            notes.append(TORN)
         if planner.withheld:
             notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
         return AddResult(unit.outcomes, " ".join(notes) or None), after
@@ -103,16 +104,19 @@ class AddCycle:
         if place.embedder is None:
             raise ValueError("Mem0's own pipeline needs an embedder")
         drawn = Unit(base, job.actor)
-        AdditiveMem0(place.store, drawn, place.embedder, self._metered(place), job).remember(text, job.metadata)
+        mem0 = AdditiveMem0(place.store, drawn, place.embedder, self._metered(place), job)
+        mem0.remember(text, job.metadata)
         if not drawn.changes:
             return AddResult([], NOTHING_WORTH)
         job.progress("writing")
 
         def make(latest: Snapshot) -> Unit:
-            return sign(_unknown_of(drawn, latest, place.index), self._name(text))
+            unit = _unknown_of(drawn, latest, place.index)
+            return unit if mem0.llm.torn else sign(unit, self._name(text))
 
         unit, _ = write(place.store, make, job.deadline, base)
-        return AddResult(unit.outcomes, None if unit.changes else ALL_KNOWN)
+        notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
+        return AddResult(unit.outcomes, " ".join(notes) or None)
 
     def _caught_up(self, place: Place, base: Snapshot, job: Job) -> Snapshot:
         """The scope after what an outage left was reconciled, before anything newer. An LLM that is still away ends
@@ -122,7 +126,9 @@ class AddCycle:
             theirs = replace(job, metadata=kept, expires_at=memory.expires_at)
             try:
                 _, base = self._remember(place, base, memory.text, theirs, replaces=memory.id)
-            except ModelNonsense as e:  # asked again with every add, it would let none of them pass
+            except (ModelUnavailable, ModelDenied, DimensionMismatch):
+                raise
+            except ModelError as e:  # not understood, or refused by a content filter: asked again, it lets no add pass
                 logger.warning("a text from an outage stays word for word: %s", e)
                 plain = replace(memory, metadata=kept)
                 _, base = write(place.store, partial(_touched, new=plain), job.deadline, base)

@@ -46,6 +46,15 @@ def ask(chat: Chat, messages: Sequence[Message], read: Callable[[str], T], *, de
         ) from None
 
 
+def whole(reading: Reading[list[T]]) -> list[T]:
+    """All but the last of what is torn. Raises ModelNonsense if that was all."""
+    if reading.torn and len(reading.value) < 2:
+        raise ModelNonsense(
+            "The LLM stopped half-way, twice; nothing was stored. A shorter text may work", setting="LLM_MODEL"
+        )
+    return reading.value[:-1] if reading.torn else reading.value
+
+
 def _cut(answer: Answer) -> bool:
     return answer.cut or cut_at(answer.text) is not None
 

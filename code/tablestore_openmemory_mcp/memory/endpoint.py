@@ -152,8 +152,8 @@ def understood(reply: Any, who: str, has: str) -> Any:
     raise _no_api(who)
 
 
-def _no_api(who: str) -> ModelError:
-    return ModelError(f"What answered for {who} is no OpenAI-compatible API", setting="OPENAI_BASE_URL")
+def _no_api(who: str) -> ModelDenied:
+    return ModelDenied(f"What answered for {who} is no OpenAI-compatible API", setting="OPENAI_BASE_URL")
 
 
 def _begun(request: Any) -> None:

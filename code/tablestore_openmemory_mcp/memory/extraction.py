@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ModelNonsense
-from .asking import Chat, ask
+from .asking import Chat, ask, whole
 from .job import Job
-from .parsing import facts_in
+from .parsing import Unparseable, facts_in
 from .prompts import Prompts
 
 _LONGEST_FACT = 4_000  # characters; a model that answers with more has not extracted anything
@@ -23,10 +22,12 @@ class Extracted:
 def extract(chat: Chat, prompts: Prompts, text: str, job: Job) -> Extracted:
     """The facts in `text`, in its language. Raises a ModelError."""
     job.progress("extracting facts")
-    reading = ask(chat, prompts.extraction(text), facts_in, deadline=job.deadline)
-    facts = [fact for fact in reading.value if len(fact) <= max(_LONGEST_FACT, len(text))]
-    if reading.torn and len(facts) < 2:
-        raise ModelNonsense(
-            "The LLM stopped half-way, twice; nothing was stored. A shorter text may work", setting="LLM_MODEL"
-        )
-    return Extracted(facts[:-1] if reading.torn else facts, reading.torn)
+
+    def read(answer: str) -> list[str]:
+        facts = facts_in(answer)
+        if any(len(fact) > max(_LONGEST_FACT, len(text)) for fact in facts):
+            raise Unparseable("a fact in it is longer than what was said")
+        return facts
+
+    reading = ask(chat, prompts.extraction(text), read, deadline=job.deadline)
+    return Extracted(whole(reading), reading.torn)

@@ -14,7 +14,7 @@ import numpy as np
 from mem0.vector_stores.base import VectorStoreBase
 
 from ..store.model import Memory, ScopeStore
-from .asking import Chat, ask
+from .asking import Chat, ask, whole
 from .embedder import Embedder
 from .job import Job
 from .parsing import entries_in
@@ -208,11 +208,13 @@ class JobLlm:
     def __init__(self, chat: Chat, job: Job) -> None:
         self._chat = chat
         self._job = job
+        self.torn = False  # see Reading
 
     def generate_response(self, messages: Sequence[dict[str, str]], **_: Any) -> str:
         self._job.progress("extracting facts")
-        entries = ask(self._chat, messages, entries_in, deadline=self._job.deadline).value
-        return json.dumps({"memory": entries}, ensure_ascii=False)
+        reading = ask(self._chat, messages, entries_in, deadline=self._job.deadline)
+        self.torn = reading.torn
+        return json.dumps({"memory": whole(reading)}, ensure_ascii=False)
 
 
 def _iso(ms: int) -> str:

@@ -89,6 +89,41 @@ def duplicated_ids(answer: Answer) -> str:
     return plain({"memory": doubled})
 
 
+def shifted_ids(answer: Answer) -> str:
+    """Counted from one where zero was shown: wrong, and yet ids that exist."""
+    return plain(_each_entry(answer, lambda e: e.update(id=str(int(e["id"]) + 1))))
+
+
+def think_unclosed(answer: Answer) -> str:
+    return f'<think>\nMaybe {{"facts": ["wrong"]}}? No.\n\n{plain(answer)}'
+
+
+def thinking_tag(answer: Answer) -> str:
+    thought = 'Maybe {"facts": ["wrong"]}, or {"memory": [{"id": "0", "event": "DELETE"}]}?'
+    return f"<thinking>{thought}</thinking>\n{plain(answer)}"
+
+
+def drafted(answer: Answer) -> str:
+    """A first answer, and then, on second thoughts, the answer."""
+    draft = {"facts": ["wrong"]} if "facts" in answer else {"memory": [{"id": "0", "text": "", "event": "DELETE"}]}
+    return f"```json\n{plain(draft)}\n```\nWait, that is wrong. Corrected:\n```json\n{plain(answer)}\n```"
+
+
+def tool_call(answer: Answer) -> str:
+    return json.dumps({"name": "answer", "arguments": plain(answer)}, ensure_ascii=False)
+
+
+def lines(answer: Answer) -> str:
+    """One object a line."""
+    items = [{key: [item]} if isinstance(item, str) else item for key, value in answer.items() for item in value]
+    return "\n".join(json.dumps(item, ensure_ascii=False) for item in items) or plain(answer)
+
+
+def full_width(answer: Answer) -> str:
+    """Punctuation of a Chinese keyboard between the texts."""
+    return plain(answer).replace('": ', '"：').replace('", "', '"，"')
+
+
 def surrogates(answer: Answer) -> str:
     """A lone surrogate, escaped as JSON allows, at the end of every text."""
     marked = json.dumps(answer, ensure_ascii=False)
@@ -100,6 +135,7 @@ STYLES: dict[str, Style] = {
     for style in (
         plain, fenced, chatty, think, single_quoted, trailing_comma, truncated, empty, not_json, object_list,
         lower_events, unknown_events, hallucinated_ids, missing_ids, integer_ids, duplicated_ids, surrogates,
+        shifted_ids, think_unclosed, thinking_tag, drafted, tool_call, lines, full_width,
     )
 }  # fmt: skip
 
