@@ -2,9 +2,9 @@
 
 The rule is measured in `benchmarks/retrieval.py`: the z-scored cosine plus 1.6 times c to the power of 2.5 times the
 z-scored BM25, over all memories of the scope. c, between 0 and 1, is how far the best lexical hit stands out from the
-twentieth: a query whose words occur everywhere says little by them. A hit, more than 2 above the mean, then gives 0.15
-of what it has to those made just before and after it: an answer often stands beside what it answers. Chosen on LoCoMo's
-even conversations, so that BEAM-100K and our Chinese set do not lose; flat around it.
+twentieth: a query whose words occur everywhere says little by them. The twenty best hits then give 0.2 of what they
+have to those made just before and after them: an answer often stands beside what it answers. Chosen on LoCoMo's even
+conversations, so that BEAM-100K and our Chinese set do not lose; flat around it.
 """
 
 import math
@@ -24,7 +24,7 @@ Times = NDArray[np.int64]
 Postings = tuple[NDArray[np.int32], NDArray[np.int32]]  # slots, and how often the term is in each
 
 _LEXICAL_WEIGHT, _STEEPNESS = 1.6, 2.5
-_HIT, _NEIGHBOUR = 2.0, 0.15
+_GIVING, _GIVEN = 20, 0.2
 _SOON = 3_600_000  # ms; what was made further apart belongs to another conversation
 _RUNNER_UP = 20  # the lexical hit from which the best has to stand out
 _K1, _B = 1.2, 0.75  # BM25's usual constants
@@ -119,7 +119,9 @@ def order(dense: Scores, lexical: Scores, made: Times, sample: Scores | None = N
     """
     combined = _z(dense, dense if sample is None else sample)
     combined += _LEXICAL_WEIGHT * _standing_out(lexical) ** _STEEPNESS * _z(lexical, lexical)
-    given = np.where(combined > _HIT, _NEIGHBOUR * combined, 0)
+    given = np.zeros(len(combined))
+    giving = best(combined, _GIVING)
+    given[giving] = _GIVEN * np.maximum(combined[giving], 0)
     soon = np.abs(np.diff(made)) <= _SOON
     combined[1:] += given[:-1] * soon
     combined[:-1] += given[1:] * soon
