@@ -85,7 +85,7 @@ def test_history_is_kept_as_long_as_the_operator_wants(server: Server, tablestor
 def written_long_ago(tablestore: Emulator, key: tuple[str, str, str, int], columns: dict[str, Any]) -> None:
     """The history row, as if two days had passed since it was written."""
     client = connect(tablestore)
-    options = ots.TableOptions(time_to_live=DAY, max_version=1, max_time_deviation=10 * DAY)
+    options = ots.TableOptions(time_to_live=None, max_version=None, max_time_deviation=10 * DAY)
     client.update_table("mem0_history", options)
     primary = list(zip(("user_id", "client_name", "memory_id", "rev"), key, strict=True))
     client.delete_row("mem0_history", ots.Row(primary), ots.Condition("IGNORE"))
