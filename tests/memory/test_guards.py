@@ -1,6 +1,8 @@
 """Credentials, what was recalled, expiry, single memories, and what happens while the LLM is away."""
 
+import json
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
+from tablestore_openmemory_mcp.memory.guards import refuse_credentials
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.memory.unit import Unit, now_ms
 from tablestore_openmemory_mcp.scope import Scope
@@ -26,6 +29,20 @@ SECRETS = [
     "我的邮箱密码是 Abc12345678",
     "the password is: 'correct4horse'",
     "API_KEY=9f8e7d6c5b4a",
+    *(
+        prefix + "aB3dE5fG7h" * 4
+        for prefix in ("sk_live_", "hf_", "gsk_", "sk-proj-", "ya29.", "xai-", "Bearer ", "AKLT")
+    ),
+    "机器人 123456789:AA" + "aB3dE5fG7h" * 3 + "abc",
+    "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=" + "aB3dE5fG7h" * 8 + "==",
+    "https://hooks.slack.com/services/T0/B0/" + "aB3dE5fG7h" * 2,
+    "Authorization: Basic dXNlcjpwYXNzd29yZA==",
+    "redis://:p4ssw0rd@h:6379",
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----",
+    '{"client_secret": "aB3dE5fG7h"}',
+    "my password is hunter2",
+    "我的密码改成了 Abc12345",
+    "家里 wifi 密码是12345678",
 ]
 HARMLESS = [
     "I always forget my password",
@@ -36,6 +53,16 @@ HARMLESS = [
     "The repository is at https://example.com/team/app",
     "sk-learn is what I use, secret santa is on 2025-12-20",
     "变量名 access_key_id 用小写",
+    "tokenizer = cl100k_base, max_tokens=8192",
+    "My secretary is Anna1990",
+    "secretKeyRef: my-secret-v1",
+    'api_key = os.getenv("OPENAI_API_KEY_2")',
+    "password=${DB_PASSWORD1}",
+    "token = get_token_v2()",
+    "密码是 bcrypt12 加密的，令牌是 OAuth2.0 的",
+    "I use sk-learn-contrib-extra",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIaB3dE5fG7haB3dE5fG7h me@host",
+    "Pinned to 0a1b2c3d4e5f60718293a4b5c6d7e8f901234567, id 12345678-1234-5678-1234-567812345678",
 ]
 
 
@@ -53,6 +80,13 @@ def test_what_looks_like_a_credential_is_refused_with_a_reason(
 @pytest.mark.parametrize("text", HARMLESS)
 def test_talk_about_credentials_is_stored(keyless: MemoryService, scope: Scope, text: str) -> None:
     assert keyless.add(scope, text).results
+
+
+@pytest.mark.parametrize("again", ["sk-", "password=", "token=is", "密码是a", "a.", "-----BEGIN "])
+def test_no_text_makes_the_look_for_credentials_slow(again: str) -> None:
+    started = time.process_time()
+    refuse_credentials(again * (500_000 // len(again)))
+    assert time.process_time() - started < 10
 
 
 def test_credentials_are_stored_if_the_operator_says_so(make: MakeService, scope: Scope) -> None:
@@ -163,6 +197,24 @@ def test_a_longer_while_replaces_a_shorter_one(service: MemoryService, scope: Sc
     service.add(scope, "我住在上海", expires_at=hour)
     assert service.add(scope, "我现在住在北京", expires_at=2 * hour).results[0].event == "UPDATE"
     assert [m.expires_at for m in service.list(scope).memories] == [2 * hour]
+
+
+@pytest.mark.parametrize("key", ["", "key"])
+def test_what_is_said_again_for_longer_is_remembered_for_as_long(make: MakeService, scope: Scope, key: str) -> None:
+    service, hour = make(OPENAI_API_KEY=key), now_ms() + 3_600_000
+    service.add(scope, "我住在上海", expires_at=hour)
+    for until, expected in ((2 * hour, 2 * hour), (hour, 2 * hour), (None, None), (hour, None)):
+        result = service.add(scope, "我住在上海", expires_at=until)
+        assert result.results == []
+        assert result.message
+        assert [m.expires_at for m in service.list(scope).memories] == [expected]
+
+
+def test_mem0_s_own_pipeline_keeps_an_expiry(make: MakeService, fake: FakeOpenAI, scope: Scope) -> None:
+    service, hour = make(MEMORY_PIPELINE="additive"), now_ms() + 3_600_000
+    fake.answer(lambda body: True, json.dumps({"memory": [{"id": "0", "text": "User lives in Shanghai"}]}))
+    service.add(scope, "I live in Shanghai", expires_at=hour)
+    assert [m.expires_at for m in service.list(scope).memories] == [hour]
 
 
 def test_an_expiry_can_be_set_kept_and_taken_away_with_a_text(keyless: MemoryService, scope: Scope) -> None:
