@@ -56,6 +56,13 @@ def test_lineage_keeps_old_text_client_and_time(
     assert (first.event, first.new_text, first.actor) == ("ADD", added.memory, "cline")
     assert (second.event, second.old_text, second.new_text) == ("UPDATE", added.memory, moved.memory)
     assert second.actor == "cherry"
+    assert (first.reason, second.reason) == (None, "corrected")
+    serving.update(scope, added.id, "我住在广州")
+    serving.add(scope, "忘掉我住在广州")
+    assert [(e.event, e.reason) for e in store.scope(scope).history(added.id)[2:]] == [
+        ("UPDATE", "asked for"),
+        ("DELETE", "asked for"),
+    ]
     assert second.at >= first.at > 0
 
 

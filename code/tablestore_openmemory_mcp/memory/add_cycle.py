@@ -49,7 +49,7 @@ class AddCycle:
     def run(self, place: Place, text: str, job: Job) -> AddResult:
         """What `text` did to the scope. Raises LimitExceeded, Busy, a ModelError or a StoreError; then nothing was."""
         base = place.store.snapshot(deadline=job.deadline)
-        if stands(base, self._name(text)):
+        if stands(base, self._name(text, job)):
             return AddResult([], ALL_KNOWN)
         if self._settings.pipeline == "additive":
             return self._add_only(place, base, text, job)
@@ -59,7 +59,7 @@ class AddCycle:
         hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining)
         try:
             base = self._caught_up(place, base, hurried)
-            if stands(base, self._name(text)):
+            if stands(base, self._name(text, job)):
                 return AddResult([], ALL_KNOWN)
             return self._by_way_of_mem0(place, base, text, hurried)
         except (ModelUnavailable, ModelDenied) as e:
@@ -89,7 +89,7 @@ class AddCycle:
         def make(latest: Snapshot) -> Unit:
             unit = planner.unit(latest)
             whole = not extracted.torn and not planner.withheld
-            return sign(unit, self._name(text)) if whole else unit
+            return sign(unit, self._name(text, job)) if whole else unit
 
         unit, after = write(place.store, make, job.deadline, base)
         notes = [] if unit.outcomes else [_why_nothing(extracted.facts)]
@@ -111,8 +111,8 @@ class AddCycle:
         job.progress("writing")
 
         def make(latest: Snapshot) -> Unit:
-            unit = _unknown_of(drawn, latest, place.index)
-            return unit if mem0.llm.torn else sign(unit, self._name(text))
+            unit = _unknown_of(drawn, latest, place.index, job.expires_at)
+            return unit if mem0.llm.torn else sign(unit, self._name(text, job))
 
         unit, _ = write(place.store, make, job.deadline, base)
         notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
@@ -150,11 +150,11 @@ class AddCycle:
         per_day = self._settings.llm_calls_per_user_per_day
         return MeteredChat(self._chat, self._counts(), place.store.scope.user_id, per_day) if per_day else self._chat
 
-    def _name(self, text: str) -> str:
+    def _name(self, text: str, job: Job) -> str:
         """Names what is asked about `text`: with other prompts, by another model, on another day, it is another."""
         own = self._settings.mem0_update_memory_prompt or ""
         question = [message["content"] for message in self._prompts.extraction(text)]
-        return asked(self._settings.pipeline, self._settings.llm_model, own, *question)
+        return asked(self._settings.pipeline, self._settings.llm_model, own, str(job.expires_at), *question)
 
 
 def _why_nothing(facts: Sequence[str]) -> str:
@@ -168,13 +168,13 @@ def _touched(base: Snapshot, new: Memory) -> Unit:
     return unit
 
 
-def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex) -> Unit:
-    """The memories of `drawn` that `base` does not hold, staged on it."""
+def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex, expires_at: int | None) -> Unit:
+    """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`."""
     unit = Unit(base, drawn.actor)
     known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
     for new in (c.new for c in drawn.changes if c.new):
         key = likeness_key(new.text)
         if key not in known:
             known.add(key)
-            unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=new.expires_at)
+            unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=expires_at)
     return unit

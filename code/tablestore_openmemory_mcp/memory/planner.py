@@ -73,6 +73,7 @@ class Planner:
         staying = {key: memory for key, memory in known.items() if memory.id not in leaving}
         for operation in self._settled.operations:
             self._stage(unit, operation, staying)
+        self._prolong(unit, staying)
         if unit.changes:
             unit.drop_expired()
         if self._replaces:
@@ -80,7 +81,7 @@ class Planner:
         added = sum(c.event == "ADD" for c in unit.changes)
         if added and len(base.memories) + added > self._place.max_memories:
             raise LimitExceeded(
-                f"This memory holds {len(base.memories):,} entries, the most that it may; delete some first",
+                f"This memory is full ({self._place.max_memories:,}); nothing was stored. Delete some first",
                 setting="MAX_MEMORIES",
             )
         return unit
@@ -152,6 +153,13 @@ class Planner:
                 expires_at=job.expires_at,
                 reason=operation.reason,
             )
+
+    def _prolong(self, unit: Unit, known: Mapping[str, Memory]) -> None:
+        """What is said again for longer, or for good, is remembered for as long."""
+        until = self._job.expires_at
+        for memory in (known.get(likeness_key(text)) for text in self._texts):
+            if memory and memory.expires_at is not None and (until is None or until > memory.expires_at):
+                unit.touch(replace(memory, expires_at=until))
 
 
 def _outlives(memory: Memory, expires_at: int | None) -> bool:

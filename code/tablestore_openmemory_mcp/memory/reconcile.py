@@ -135,7 +135,7 @@ class _Settling:
                 continue
             if i is None and all(self._share(n, text) < _TOUCHES for n in range(len(self.facts))):
                 continue
-            self._do("UPDATE", text, memory)
+            self._do("UPDATE", text, memory, reason="corrected")
             self._answer([n for n in self._open() if n == i or self._says(text, n)])
 
     def additions(self, texts: Sequence[str]) -> None:
@@ -166,7 +166,7 @@ class _Settling:
                 self._do("UPDATE", self.facts[i].text, memory, reason="superseded")
                 self._answer([i])
         for memory in wanted[:bound]:
-            self._do("DELETE", "", memory)
+            self._do("DELETE", "", memory, reason="asked for" if self._to_forget(memory) else "contradicted")
         return max(0, len(wanted) - bound)
 
     def leftovers(self) -> None:

@@ -130,7 +130,7 @@ class MemoryService:
             unit = Unit(base, actor)
             if unit.get(memory_id) is None:
                 raise _unknown([memory_id])
-            unit.update(memory_id, said, vector, model, expires_at=expires)
+            unit.update(memory_id, said, vector, model, expires_at=expires, reason="asked for")
             return unit
 
         unit, _ = write(self._store.scope(scope), make, ends)
@@ -183,7 +183,7 @@ class MemoryService:
     def _add_verbatim(self, store: ScopeStore, text: str, job: Job) -> AddResult:
         planner = Planner([text], job, self._place(store))
         unit, _ = write(store, planner.unit, job.deadline)
-        if unit.changes:
+        if unit.outcomes:
             return AddResult(unit.outcomes)
         return AddResult([], "This is already remembered; nothing was changed.")
 
@@ -206,7 +206,7 @@ def _silent(step: str) -> None:
 
 def _future(expires_at: int | None) -> int | None:
     if expires_at and expires_at <= now_ms():
-        raise InvalidInput("The expiry lies in the past; accepted: a later time, in milliseconds since 1970, UTC.")
+        raise InvalidInput("The expiry lies in the past; accepted: a later time.")
     return expires_at
 
 

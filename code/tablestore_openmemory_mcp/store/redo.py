@@ -35,7 +35,7 @@ def encode_redo(redo: Redo) -> bytes:
     text = zlib.compress(json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode(), 1)
     blob = b"".join([_LENGTH.pack(len(text)), text, *(np.asarray(v, "<f4").tobytes() for v in vectors)])
     if len(blob) > MAX_BYTES:
-        raise LimitExceeded(f"These {len(changes)} changes are too much for one commit: send less text at once.")
+        raise LimitExceeded(f"These {len(changes)} changes are too much for one commit: send less at once.")
     return blob
 
 
