@@ -64,9 +64,9 @@ def found_alone(pairs: Sequence[Pair], embed: Embed) -> list[Near]:
 
 def places(
     pairs: Sequence[Pair], others: Sequence[str], size: int, vectors: Mapping[str, Array]
-) -> Iterator[tuple[int, Near]]:
-    """For each pair: which place its old memory takes among those shown, in a scope of `size` memories, the rest of
-    them drawn from `others`; and how near the nearest of that rest is."""
+) -> Iterator[tuple[int, int, Near]]:
+    """For each pair: which place its old memory takes among those shown, and by the cosine alone, in a scope of `size`
+    memories, the rest of them drawn from `others`; and how near the nearest of that rest is."""
     chance = np.random.default_rng(size)
     for pair in pairs:
         rest = [text for text in others if text not in pair.values()]
@@ -77,7 +77,7 @@ def places(
         old = scope.index(pair["old"])
         shown = near(dense, lexical, size)
         nearest = Near(float(np.delete(dense, old).max()), bool(np.delete(lexical, old).any()))
-        yield shown.index(old) if old in shown else size, nearest
+        yield shown.index(old) if old in shown else size, int((dense > dense[old]).sum()), nearest
 
 
 def bm25(scope: Sequence[str], query: str) -> Scores:
@@ -111,9 +111,10 @@ def report_scopes(language: str, pairs: Sequence[Pair], others: Sequence[str], e
     vectors = vectors_of([*others, *(text for p in pairs for text in p.values())], embed)
     for size in (n for n in SIZES if n < len(others) - 1):
         ranked = list(places(pairs, others, size, vectors))
-        among = " ".join(percent([place < k for place, _ in ranked]) for k in SHOWN)
-        anything = " ".join(f"above {b}: {percent([rest.at(b) for _, rest in ranked])}" for b in (0.25, NEAR_COSINE))
-        print(f"  N = {size:5}   {among}   else {anything}")
+        among = " ".join(percent([place < k for place, _, _ in ranked]) for k in SHOWN)
+        alone = " ".join(percent([place < k for _, place, _ in ranked]) for k in SHOWN)
+        anything = " ".join(f"above {b}: {percent([rest.at(b) for _, _, rest in ranked])}" for b in (0.25, NEAR_COSINE))
+        print(f"  N = {size:5}   {among}   by the cosine alone {alone}   else {anything}")
 
 
 def report_growth(speakers: Sequence[Sequence[str]], embed: Embed) -> None:
@@ -141,7 +142,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--locomo", type=Path, help="locomo10.json")
     parser.add_argument("--bounds", type=float, nargs="+", default=BOUNDS, help="on the cosine of a pair, to compare")
-    parser.add_argument("--write", action="store_true", help="write the vectors of the pairs, and nothing else")
+    parser.add_argument("--write", action="store_true", help="write MiniLM's vectors of the pairs, and nothing else")
     arguments = parser.parse_args()
     embed = chosen(arguments)
     sets = {language: kinds for language, kinds in json.loads(PAIRS.read_text()).items() if isinstance(kinds, dict)}
