@@ -22,15 +22,14 @@ from embedders import Embed, add_arguments, chosen
 from minilm import Array
 from question_sets import chinese, locomo_facts
 
-from tablestore_openmemory_mcp.memory.neighbours import NEAR_COSINE, near
+from tablestore_openmemory_mcp.memory.neighbours import NEAR_COSINE, NEAR_SHARE, ranked, share
 from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, Scores
-from tablestore_openmemory_mcp.memory.tokens import tokens
 from tablestore_openmemory_mcp.store.model import Memory
 
 DATA = Path(__file__).parent / "data"
 PAIRS, VECTORS = DATA / "contradictions.json", DATA / "contradictions_minilm.npz"
 KINDS = ("contradicting", "same_field", "unrelated")
-BOUNDS = (0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.01, NEAR_COSINE)
+BOUNDS = (0.3, 0.25, 0.2, NEAR_COSINE, 0.05, 0.01, 0.0)
 SIZES = (10, 50, 200, 1000)
 SHOWN = (5, 8, 10)
 GROWTH = (1, 10, 20, 50, 1_000_000)
@@ -40,13 +39,13 @@ Pair = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """The highest cosine of a fact with the memories of a scope, and whether any shares a word with it."""
+    """The highest cosine of a fact with the memories of a scope, and the highest share of terms."""
 
     cosine: float
-    words: bool
+    share: float
 
     def at(self, bound: float) -> bool:
-        return self.words or self.cosine > bound
+        return self.share >= NEAR_SHARE or self.cosine >= bound
 
 
 def vectors_of(texts: Sequence[str], embed: Embed) -> dict[str, Array]:
@@ -58,8 +57,7 @@ def found_alone(pairs: Sequence[Pair], embed: Embed) -> list[Near]:
     """Each pair's old memory alone in a scope."""
     old, new = embed([p["old"] for p in pairs]), embed([p["new"] for p in pairs])
     cosines = np.einsum("ij,ij->i", old, new)
-    words = [bool(set(tokens(p["old"])) & set(tokens(p["new"]))) for p in pairs]
-    return [Near(float(c), w) for c, w in zip(cosines, words, strict=True)]
+    return [Near(float(c), share(p["new"], p["old"])) for c, p in zip(cosines, pairs, strict=True)]
 
 
 def places(
@@ -75,8 +73,9 @@ def places(
         dense = (np.stack([vectors[text] for text in scope]) @ vectors[pair["new"]]).astype(np.float64)
         lexical = bm25(scope, pair["new"])
         old = scope.index(pair["old"])
-        shown = near(dense, lexical, size)
-        nearest = Near(float(np.delete(dense, old).max()), bool(np.delete(lexical, old).any()))
+        shown = ranked(dense, lexical, size)
+        others_share = max(share(pair["new"], text) for n, text in enumerate(scope) if n != old)
+        nearest = Near(float(np.delete(dense, old).max()), others_share)
         yield shown.index(old) if old in shown else size, int((dense > dense[old]).sum()), nearest
 
 
@@ -89,9 +88,9 @@ def bm25(scope: Sequence[str], query: str) -> Scores:
 
 def growing(facts: Sequence[str], embed: Embed) -> Iterator[tuple[int, Near]]:
     """For each fact after the first: how many there are before it, and how near the nearest of those is."""
-    matrix, terms = embed(facts), [set(tokens(fact)) for fact in facts]
+    matrix = embed(facts)
     for n in range(1, len(facts)):
-        yield n, Near(float((matrix[:n] @ matrix[n]).max()), any(terms[n] & old for old in terms[:n]))
+        yield n, Near(float((matrix[:n] @ matrix[n]).max()), max(share(facts[n], old) for old in facts[:n]))
 
 
 def percent(found: Sequence[bool]) -> str:
@@ -99,8 +98,8 @@ def percent(found: Sequence[bool]) -> str:
 
 
 def report_pairs(language: str, sets: Mapping[str, Sequence[Pair]], bounds: Sequence[float], embed: Embed) -> None:
-    print(f"\n{language}: near, alone in a scope, % (a bound on the cosine; or a word in common)")
-    print(f"  {'cosine above':14}" + "".join(f"{bound:7}" for bound in bounds))
+    print(f"\n{language}: near, alone in a scope, % (a bound on the cosine, or a share of the terms)")
+    print(f"  {'cosine from':14}" + "".join(f"{bound:7}" for bound in bounds))
     for kind in KINDS:
         found = found_alone(sets[kind], embed)
         print(f"  {kind:14}" + "".join(f"{percent([n.at(bound) for n in found]):>7}" for bound in bounds))
@@ -113,7 +112,7 @@ def report_scopes(language: str, pairs: Sequence[Pair], others: Sequence[str], e
         ranked = list(places(pairs, others, size, vectors))
         among = " ".join(percent([place < k for place, _, _ in ranked]) for k in SHOWN)
         alone = " ".join(percent([place < k for _, place, _ in ranked]) for k in SHOWN)
-        anything = " ".join(f"above {b}: {percent([rest.at(b) for _, _, rest in ranked])}" for b in (0.25, NEAR_COSINE))
+        anything = " ".join(f"from {b}: {percent([rest.at(b) for _, _, rest in ranked])}" for b in (0.25, NEAR_COSINE))
         print(f"  N = {size:5}   {among}   by the cosine alone {alone}   else {anything}")
 
 
@@ -122,7 +121,7 @@ def report_growth(speakers: Sequence[Sequence[str]], embed: Embed) -> None:
     adds = [add for facts in speakers for add in growing(facts, embed)]
     for least, most in pairwise(GROWTH):
         found = [nearest for n, nearest in adds if least <= n < most]
-        anything = " ".join(f"above {bound}: {percent([n.at(bound) for n in found])}" for bound in (0.25, NEAR_COSINE))
+        anything = " ".join(f"from {bound}: {percent([n.at(bound) for n in found])}" for bound in (0.25, NEAR_COSINE))
         print(f"  from {least:3}: {len(found):5} adds   {anything}")
 
 

@@ -14,11 +14,10 @@ from .scope_index import cosines
 from .tokens import containment
 
 MOST = 10  # shown per fact
-CLOSE_COSINE, CLOSE_SHARE = 0.25, 0.3  # what may well be about the same; the share is of terms of the one in the other
-# What contradicts must be seen. A bound that finds 99 % of the pairs in benchmarks/data/contradictions.json is none to
-# speak of, with any model ("Reports to Martina", "My new manager is Oliver": 0.01); and a bound would spare an LLM call
-# only while the scope holds a handful of memories. benchmarks/nearness.py measures both.
-NEAR_COSINE = 0.0
+CLOSE_COSINE = 0.25  # may well be about the same
+# Near enough for the LLM to be asked: finds 99 % of the contradictions in benchmarks/data/contradictions.json. What is
+# asked in vain costs an LLM call and changes nothing; benchmarks/nearness.py measures both.
+NEAR_COSINE, NEAR_SHARE = 0.1, 0.3  # the share is of terms of the one in the other
 _PROPOSED = 20  # by the search index, per fact, in a large scope
 _LONGEST = 4_000  # characters; a longer memory is not shown to a model, which would rewrite it shortened
 
@@ -50,23 +49,29 @@ def nearest(
         model = place.embedder.model
         found = place.store.candidates(snapshot, vectors, model, k=_PROPOSED, also=also, deadline=deadline)
         dense = cosines(found, vectors, ids)
-    shown = [near(*scores) for scores in zip(dense, lexical, strict=True)]
-    return [
-        Nearby([candidates[i] for i in places], bool(places) and _is_close(fact, candidates[places[0]], row[places[0]]))
-        for fact, row, places in zip(facts, dense, shown, strict=True)
-    ]
+    return [_nearby(*of_a_fact, candidates) for of_a_fact in zip(facts, dense, lexical, strict=True)]
 
 
-def _is_close(fact: str, memory: Memory, cosine: float) -> bool:
-    share = max(containment(fact, memory.text), containment(memory.text, fact))
-    return cosine >= CLOSE_COSINE or share >= CLOSE_SHARE
+def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory]) -> Nearby:
+    places = ranked(dense, lexical)
+    shares = {i: share(fact, candidates[i].text) for i in places}
+    if not any(dense[i] >= NEAR_COSINE or shares[i] >= NEAR_SHARE for i in places):
+        return Nearby([], False)
+    first = places[0]
+    close = bool(dense[first] >= CLOSE_COSINE or shares[first] >= NEAR_SHARE)
+    return Nearby([candidates[i] for i in places], close)
 
 
-def near(dense: Scores, lexical: Scores, most: int = MOST) -> list[int]:
-    """Indices of what is near a fact by its cosines (NaN: no vector) or by BM25: the best by meaning and the best by
-    words in turn, so that neither an embedder that cannot read the language nor words that occur everywhere take all
+def share(fact: str, text: str) -> float:
+    """The share of the terms of the one in the other, whichever is more."""
+    return max(containment(fact, text), containment(text, fact))
+
+
+def ranked(dense: Scores, lexical: Scores, most: int = MOST) -> list[int]:
+    """Indices of what is nearest to a fact by its cosines (NaN: no vector) or by BM25: the best by meaning and the best
+    by words in turn, so that neither an embedder that cannot read the language nor words that occur everywhere take all
     the places."""
-    by_meaning = [i for i in best(dense, most) if dense[i] > NEAR_COSINE]
+    by_meaning = [i for i in best(dense, most) if dense[i] > 0]
     by_words = [i for i in best(lexical, most) if lexical[i] > 0]
     taking_turns = (i for pair in zip_longest(by_meaning, by_words) for i in pair if i is not None)
     return list(dict.fromkeys(taking_turns))[:most]
