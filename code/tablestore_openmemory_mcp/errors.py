@@ -42,9 +42,13 @@ class ModelDenied(ModelError):
 
 
 class ModelUnavailable(ModelError):
-    """Gone, slow beyond the deadline, throttling, or 5xx."""
+    """Gone, throttling, or 5xx; or ModelTimedOut."""
 
     retry = True
+
+
+class ModelTimedOut(ModelUnavailable):
+    """Slow beyond the deadline: because it is away, or because of what it was asked."""
 
 
 class ModelNonsense(ModelError):

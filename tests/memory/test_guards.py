@@ -299,6 +299,22 @@ def test_a_text_that_no_model_understands_does_not_block_later_adds(
     assert {m.text for m in service.list(scope).memories} >= {"我喜欢吃辣的东西"}
 
 
+def test_a_text_that_takes_the_llm_too_long_does_not_block_later_adds(
+    make: MakeService, store: PlainStore | TablestoreStore, fake: FakeOpenAI, scope: Scope
+) -> None:
+    """One that was too long for the LLM took each later add's time, and sent it to be stored word for word as well."""
+    service = make(store, ADD_FALLBACK="verbatim", ADD_TIMEOUT="2")
+    for said in ("我喜欢吃辣的东西", "我住在上海", "我爱看科幻电影", "我在学习弹钢琴"):
+        fake.fail_next("chat", Fault.hang())
+        assert service.add(scope, said).results[0].event == "ADD"
+    fake.forget()
+    assert "猫" in service.add(scope, "我有一只猫").results[0].memory
+    assert fake.count("extraction") == 4, "three that wait, not the first of all, and the new one"
+    memories = service.list(scope).memories
+    assert {m.text for m in memories} >= {"我喜欢吃辣的东西"}
+    assert all(m.metadata == {} for m in memories)
+
+
 def test_two_instances_sort_a_text_in_once(
     make: MakeService, store: PlainStore | TablestoreStore, fake: FakeOpenAI, scope: Scope
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailable
+from ..errors import DimensionMismatch, ModelDenied, ModelError, ModelTimedOut, ModelUnavailable
 from ..settings import Settings
 from ..store.model import Memory, Snapshot
 from .asking import Chat
@@ -17,7 +17,7 @@ from .job import Job, Place
 from .llm import ChatModel
 from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
 from .model import AddResult, Outcome
-from .outage import MARK, pending
+from .outage import MARK, pending, timed_out, unmarked
 from .planner import Decider, Planner
 from .reconcile import is_forgetting
 from .repeats import asked, sign, stands
@@ -58,7 +58,7 @@ class AddCycle:
         remaining = job.deadline - time.monotonic()
         hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining)
         try:
-            base = self._caught_up(place, base, hurried)
+            base = self._caught_up(place, base, hurried, job.deadline)
             if stands(base, self._name(text, job)):
                 return AddResult([], ALL_KNOWN)
             return self._by_way_of_mem0(place, base, text, hurried)
@@ -118,19 +118,21 @@ class AddCycle:
         notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
-    def _caught_up(self, place: Place, base: Snapshot, job: Job) -> Snapshot:
+    def _caught_up(self, place: Place, base: Snapshot, job: Job, deadline: float) -> Snapshot:
         """The scope after what an outage left was reconciled, before anything newer. An LLM that is still away ends
-        it."""
+        it; `deadline`: until when that can be noted."""
         for memory in pending(base):
-            kept = {k: v for k, v in memory.metadata.items() if k not in MARK}
-            theirs = replace(job, metadata=kept, expires_at=memory.expires_at)
+            plain = unmarked(memory)
+            theirs = replace(job, metadata=plain.metadata, expires_at=memory.expires_at)
             try:
                 _, base = self._remember(place, base, memory.text, theirs, replaces=memory.id)
+            except ModelTimedOut:
+                write(place.store, partial(_touched, new=timed_out(memory)), deadline, base)
+                raise
             except (ModelUnavailable, ModelDenied, DimensionMismatch):
                 raise
             except ModelError as e:  # not understood, or refused by a content filter: asked again, it lets no add pass
                 logger.warning("a text from an outage stays word for word: %s", e)
-                plain = replace(memory, metadata=kept)
                 _, base = write(place.store, partial(_touched, new=plain), job.deadline, base)
         return base
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ModelDenied, ModelError, ModelUnavailable
+from ..errors import ModelDenied, ModelError, ModelTimedOut, ModelUnavailable
 
 if TYPE_CHECKING:
     import openai
@@ -59,11 +59,11 @@ class Endpoint:
         while True:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
-                raise ModelUnavailable(f"{who} did not answer in time", setting="OPENAI_BASE_URL")
+                raise ModelTimedOut(f"{who} did not answer in time", setting="OPENAI_BASE_URL")
             try:
                 return request(client, remaining)
             except openai.APITimeoutError:
-                raise ModelUnavailable(f"{who} did not answer in time", setting="OPENAI_BASE_URL") from None
+                raise ModelTimedOut(f"{who} did not answer in time", setting="OPENAI_BASE_URL") from None
             except openai.APIConnectionError as e:
                 if isinstance(e.__cause__, ModelError):  # of _bounded
                     raise e.__cause__ from None
@@ -172,7 +172,7 @@ def _bounded(response: Any) -> None:
             for part in stream:
                 size += len(part)
                 if time.monotonic() > ends:
-                    raise ModelUnavailable("The model did not answer in time", setting="OPENAI_BASE_URL")
+                    raise ModelTimedOut("The model did not answer in time", setting="OPENAI_BASE_URL")
                 if size > _LARGEST:
                     raise ModelError("The model's answer is far too long", setting="OPENAI_BASE_URL")
                 yield part
