@@ -207,6 +207,7 @@ def test_what_is_said_again_for_longer_is_remembered_for_as_long(make: MakeServi
         result = service.add(scope, "我住在上海", expires_at=until)
         assert result.results == []
         assert result.message
+        assert ("longer" in result.message) == (until in (2 * hour, None))
         assert [m.expires_at for m in service.list(scope).memories] == [expected]
 
 

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
 ALL_KNOWN = "All of it is already remembered; nothing was changed."
+KNOWN_FOR_LONGER = "All of it is already remembered, now for longer."
 NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
 TORN = "The LLM stopped half-way: the last of what was said may be missing."
 _TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
@@ -92,7 +93,7 @@ class AddCycle:
             return sign(unit, self._name(text, job)) if whole else unit
 
         unit, after = write(place.store, make, job.deadline, base)
-        notes = [] if unit.outcomes else [_why_nothing(extracted.facts)]
+        notes = [] if unit.outcomes else [_why_nothing(extracted.facts, unit)]
         if extracted.torn:
             notes.append(TORN)
         if planner.withheld:
@@ -159,8 +160,10 @@ class AddCycle:
         return asked(self._settings.pipeline, self._settings.llm_model, own, str(job.expires_at), *question)
 
 
-def _why_nothing(facts: Sequence[str]) -> str:
-    return NOTHING_TO_FORGET if any(map(is_forgetting, facts)) else ALL_KNOWN
+def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
+    if any(map(is_forgetting, facts)):
+        return NOTHING_TO_FORGET
+    return KNOWN_FOR_LONGER if unit.prolongs else ALL_KNOWN
 
 
 def _touched(base: Snapshot, new: Memory) -> Unit:

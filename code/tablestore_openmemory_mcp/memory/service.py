@@ -185,7 +185,8 @@ class MemoryService:
         unit, _ = write(store, planner.unit, job.deadline)
         if unit.outcomes:
             return AddResult(unit.outcomes)
-        return AddResult([], "This is already remembered; nothing was changed.")
+        known = "This is already remembered"
+        return AddResult([], f"{known}, now for longer." if unit.prolongs else f"{known}; nothing was changed.")
 
     def _add_cycle(self) -> "AddCycle":
         with self._lock:

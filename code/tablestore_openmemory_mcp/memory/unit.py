@@ -48,6 +48,11 @@ class Unit:
             if c.event != "TOUCH" and c.reason not in _BOOKKEEPING
         ]
 
+    @property
+    def prolongs(self) -> bool:
+        """Whether something known is now remembered for longer: the only TOUCH of an add."""
+        return any(c.event == "TOUCH" for c in self._changes.values())
+
     def get(self, memory_id: str) -> Memory | None:
         """The memory as it will be after the commit; None if it does not exist in this scope, or expired."""
         if memory_id in self._changes:
