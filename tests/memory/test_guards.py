@@ -29,6 +29,8 @@ SECRETS = [
     "我的邮箱密码是 Abc12345678",
     "the password is: 'correct4horse'",
     "API_KEY=9f8e7d6c5b4a",
+    "DB_PASSWORD_PROD=hunter22x",
+    "export STRIPE_SECRET_2=9f8e7d6c5b4a",
     *(
         prefix + "aB3dE5fG7h" * 4
         for prefix in ("sk_live_", "hf_", "gsk_", "sk-proj-", "ya29.", "xai-", "Bearer ", "AKLT")
@@ -51,6 +53,7 @@ HARMLESS = [
     "用 JWT 做鉴权，token 有效期两小时",
     "My favourite key is F sharp minor",
     "The repository is at https://example.com/team/app",
+    "DB_PASSWORD_PRODUCER=kafka01x is the name of a topic",
     "sk-learn is what I use, secret santa is on 2025-12-20",
     "变量名 access_key_id 用小写",
     "tokenizer = cl100k_base, max_tokens=8192",

@@ -14,7 +14,8 @@ _KEY = (
     r"(?:(?:client|app)?[ _-]?secret(?:[ _-]?access)?(?:[ _-]?key)?|(?:api|access|account|private)[ _-]?key"
     r"(?:[ _-]?secret)?|token|密钥|密鑰|私钥|令牌)"
 )
-_SAYS = r"(?![a-z])[\"'`”]?\s*(?:is|was|=|:|：|是|就是|为|改成了?|换成了?|设成了?)+\s*[\"'`“]?"
+_WHERE = r"(?:_(?:prod|production|dev|test|staging|live|backup|\d{1,2}))?"
+_SAYS = _WHERE + r"(?![a-z])[\"'`”]?\s*(?:is|was|=|:|：|是|就是|为|改成了?|换成了?|设成了?)+\s*[\"'`“]?"
 # Not a secret but where it is kept, a place for one, or how one is made.
 _REAL = r"(?![<$]|(?:os|process|config|settings|env)\.|[a-z_][\w.]{0,60}\(|(?:argon|bcrypt|oauth|jwt|sha|aes|rsa)-?\d)"
 _MIXED = r"(?=[!-~]{0,80}[a-z])(?=[!-~]{0,80}\d)[!-~]"  # a value of letters alone is more often a word than a secret
