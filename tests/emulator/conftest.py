@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from support.emulator import Emulator, connect
+from support.search import indexed_table
 from support.tables import create_table
 
 _numbers = itertools.count()
@@ -38,3 +39,9 @@ def make_table(client: Any) -> Iterator[Callable[..., str]]:
         for _, index in client.list_search_index(name):
             client.delete_search_index(name, index)
         client.delete_table(name)
+
+
+@pytest.fixture
+def table(client: Any, request: pytest.FixtureRequest) -> str:
+    """A table named after the test, with the index of `memory_fields`."""
+    return indexed_table(client, "".join(c if c.isalnum() else "_" for c in request.node.name)[:250])

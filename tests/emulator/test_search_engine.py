@@ -1,13 +1,12 @@
 """The index as a library: what matches, with which score, in which order."""
 
-import json
 import math
 
-import numpy as np
 import pytest
 
+from support.search_engine import ask, delete, found, index_of, put, scores
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.search.index import Page, SearchIndex
+from tablestore_emulator.search.index import SearchIndex
 from tablestore_emulator.search.query import (
     Bool,
     ConstScore,
@@ -22,40 +21,15 @@ from tablestore_emulator.search.query import (
     Match,
     MatchAll,
     MatchPhrase,
-    Nested,
     Prefix,
     Query,
     Range,
     Request,
     ScoreSort,
-    Sorter,
     Terms,
     Wildcard,
 )
-from tablestore_emulator.search.schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric
-from tablestore_emulator.search.values import Row, Value
-
-BY_SCORE = (ScoreSort(),)
-
-
-def index_of(*fields: FieldSpec) -> SearchIndex:
-    return SearchIndex(IndexSpec.of(("id",), *fields))
-
-
-def put(index: SearchIndex, key: str, **columns: Value) -> None:
-    index.apply(key.encode(), Row({"id": key, **columns}))
-
-
-def delete(index: SearchIndex, key: str) -> None:
-    index.apply(key.encode(), None)
-
-
-def ask(index: SearchIndex, query: Query, *sort: Sorter, limit: int = 100, offset: int = 0) -> Page:
-    return index.search(Request(query, sort or (KeySort(),), offset, limit))
-
-
-def found(index: SearchIndex, query: Query, *sort: Sorter) -> str:
-    return " ".join(hit.key.decode() for hit in ask(index, query, *sort).hits)
+from tablestore_emulator.search.schema import Analyzer, FieldSpec, FieldType, IndexSpec
 
 
 def texts(analyzer: Analyzer | None = None) -> SearchIndex:
@@ -235,10 +209,6 @@ def test_scores_add_up_in_must_and_should_and_not_in_filter():
     assert scores(index, FunctionScore(Terms("k", ("blue",)), "d")) == {"c": 0.0}
 
 
-def scores(index: SearchIndex, query: Query) -> dict[str, float | None]:
-    return {hit.key.decode(): hit.score for hit in ask(index, query, ScoreSort()).hits}
-
-
 def test_without_a_score_sort_there_is_no_score_and_the_order_is_that_of_the_primary_key():
     index = texts()
     put(index, "0", t="window window window")
@@ -261,88 +231,6 @@ def test_sorting_by_fields():
         found(index, MatchAll(), FieldSort("t"))
 
 
-def vectors(metric: Metric, dimension: int = 2) -> SearchIndex:
-    return index_of(
-        FieldSpec("v", FieldType.VECTOR, dimension=dimension, metric=metric), FieldSpec("k", FieldType.KEYWORD)
-    )
-
-
-@pytest.mark.parametrize(
-    ("metric", "expected"),
-    [
-        (Metric.COSINE, {"same": 1.0, "far": 1.0, "across": 0.5, "against": 0.0}),
-        (Metric.DOT_PRODUCT, {"far": 1.5, "same": 1.0, "across": 0.5, "against": 0.0}),
-        (Metric.EUCLIDEAN, {"same": 1.0, "far": 0.5, "across": 1 / 3, "against": 0.2}),
-    ],
-)
-def test_the_score_of_each_metric(metric: Metric, expected: dict[str, float]):
-    index = vectors(metric)
-    for key, vector in {"same": [1, 0], "far": [2, 0], "across": [0, 1], "against": [-1, 0]}.items():
-        put(index, key, v=np.array(vector, "<f4").tobytes())
-    page = ask(index, Knn("v", (1.0, 0.0), 10), ScoreSort())
-    assert {hit.key.decode(): hit.score for hit in page.hits} == pytest.approx(expected)
-    assert [hit.score for hit in page.hits] == sorted(expected.values(), reverse=True)
-
-
-def test_vectors_come_as_bytes_or_json_and_what_is_neither_is_left_out():
-    index = vectors(Metric.COSINE)
-    put(index, "bytes", v=np.array([1, 0], "<f4").tobytes())
-    put(index, "json", v="[0.1, 0.2]")
-    wrong = ["[1]", b"\0" * 12, b"\0" * 7, "x", "[NaN, 1]", '["1", "2"]', f"[1{'0' * 400}, 1]", "[" * 100_000, "{}", 5]
-    for n, value in enumerate(wrong):
-        put(index, f"w{n}", v=value, k="here")
-    assert found(index, Knn("v", (1.0, 0.0), 10)) == "bytes json"
-    assert len(ask(index, Exists("k")).hits) == len(wrong)
-    hits = {hit.key.decode(): index.columns(hit) for hit in ask(index, Exists("v")).hits}
-    assert hits["bytes"] == {"v": np.array([1, 0], "<f4").tobytes()}
-    assert json.loads(str(hits["json"]["v"])) == [0.1, 0.2]
-
-
-def test_the_filter_of_a_knn_comes_before_its_k():
-    index = vectors(Metric.COSINE)
-    for n in range(20):
-        put(index, f"{n:02}", v=f"[{n}, 1]", k="few" if n < 3 else "many")
-    assert found(index, Knn("v", (1.0, 0.0), 2, Terms("k", ("few",))), *BY_SCORE) == "02 01"
-    assert found(index, Knn("v", (1.0, 0.0), 2, Terms("k", ("many",))), *BY_SCORE) == "19 18"
-
-
-def test_min_score_is_exclusive():
-    index = vectors(Metric.COSINE)
-    put(index, "same", v="[1, 0]")
-    put(index, "across", v="[0, 1]")
-    assert found(index, Knn("v", (1.0, 0.0), 5, min_score=0.5)) == "same"
-    assert found(index, Knn("v", (1.0, 0.0), 5, min_score=0.4999)) == "across same"
-
-
-def test_a_query_vector_of_another_dimension_is_refused():
-    with pytest.raises(OtsError, match=r"should have \[2\] finite numbers"):
-        ask(vectors(Metric.COSINE), Knn("v", (1.0, 0.0, 0.0), 1))
-
-
-def test_knn_inside_a_bool_adds_its_score():
-    index = vectors(Metric.COSINE)
-    put(index, "a", v="[1, 0]", k="x")
-    assert scores(index, Bool(must=(Knn("v", (1.0, 0.0), 1, weight=2.0), Terms("k", ("x",))))) == {"a": 3.0}
-
-
-def test_a_rewritten_row_is_found_by_what_it_is_now_and_vector_memory_is_used_again():
-    index = vectors(Metric.COSINE)
-    for n in range(10_000):  # dead documents outnumber the living many times over: compaction happens on the way
-        put(index, f"{n % 7}", v=f"[1, {n // 7 + n % 7}]", k=f"k{n}")
-    assert found(index, MatchAll()) == "0 1 2 3 4 5 6"
-    assert found(index, Terms("k", ("k9999", "k1"))) == str(9999 % 7)
-    assert index.size < 10_000
-    blocks = index.field("v")._blocks  # type: ignore[attr-defined]  # the memory is the point of this test
-    assert sum(block.nbytes for block in blocks) == 4096 * 2 * 4
-    put(index, "5", v="[1, 0]")
-    assert found(index, Knn("v", (1.0, 0.0), 1), *BY_SCORE) == "5"
-    for n in range(7):
-        delete(index, str(n))
-    assert found(index, MatchAll()) == ""
-    assert found(index, Knn("v", (1.0, 0.0), 1)) == ""
-    delete(index, "never there")
-
-
 def test_points_on_the_globe():
     index = index_of(FieldSpec("g", FieldType.GEO_POINT))
     points = {"hangzhou": "30.27,120.16", "shanghai": "31.23,121.47", "fiji": "-17.7,178.1", "samoa": " -13.8, -172.1"}
@@ -359,35 +247,6 @@ def test_points_on_the_globe():
         found(index, GeoDistance("g", "91,0", 1))
 
 
-def nested() -> SearchIndex:
-    parts = FieldSpec("tags.name", FieldType.KEYWORD, source="name"), FieldSpec("tags.n", FieldType.LONG, source="n")
-    index = index_of(FieldSpec("tags", FieldType.NESTED, parts=parts), FieldSpec("k", FieldType.KEYWORD))
-    put(index, "a", tags='[{"name": "red", "n": 1}, {"name": "blue", "n": 2}]', k="x")
-    put(index, "b", tags='{"name": "red", "n": 2}', k="y")
-    put(index, "c", tags="not json")
-    return index
-
-
-def test_nested_objects_match_one_by_one():
-    index = nested()
-    both = Bool(must=(Terms("tags.name", ("red",)), Terms("tags.n", (2,))))
-    assert found(index, Nested("tags", both)) == "b"
-    assert found(index, Nested("tags", Range("tags.n", low=0))) == "a b"
-    assert found(index, Bool(must=(Nested("tags", Exists("tags.name")),), filter=(Terms("k", ("x",)),))) == "a"
-    assert found(index, Exists("tags")) == "a b"
-    put(index, "a", tags='[{"name": "green"}]')
-    assert found(index, Nested("tags", Terms("tags.name", ("blue", "green")))) == "a"
-    with pytest.raises(OtsError, match=r"field \[tags.name\] does not exist"):
-        found(index, Terms("tags.name", ("red",)))  # only inside
-
-
-@pytest.mark.parametrize(("mode", "score"), [("none", 0), ("avg", 1.5), ("max", 2), ("min", 1), ("total", 3)])
-def test_one_score_from_those_of_the_objects(mode: str, score: float):
-    one, two = Range("tags.n", low=0), Bool(must=(Range("tags.n", low=1),))
-    page = ask(nested(), Nested("tags", Bool(should=(one, two)), mode), ScoreSort())
-    assert {hit.key: hit.score for hit in page.hits}[b"a"] == score
-
-
 @pytest.mark.parametrize("analyzer", ["single_word", "fuzzy"])
 def test_phrases_survive_compaction(analyzer: str):
     text = FieldSpec("t", FieldType.TEXT, analyzer=Analyzer(analyzer))
@@ -399,14 +258,6 @@ def test_phrases_survive_compaction(analyzer: str):
     assert found(index, MatchPhrase("t", "now47 then47")) == "2"
     assert found(index, MatchPhrase("t", "then47 now47")) == ""
     assert found(index, Bool(should=tuple(MatchPhrase("t", each) for each in ("old3", "old44", "now46")))) == "1"
-
-
-def test_nested_objects_survive_compaction():
-    index = nested()
-    for n in range(9000):
-        put(index, f"n{n % 3}", tags=f'[{{"name": "t{n}"}}]')
-    assert index.size < 9000
-    assert found(index, Nested("tags", Terms("tags.name", ("t8999", "t1", "red")))) == f"a b n{8999 % 3}"
 
 
 def test_what_the_index_returns_is_what_it_stores():
@@ -443,14 +294,3 @@ def test_pages_by_token_go_on_where_they_stopped_although_rows_come_and_go():
 def test_a_token_that_is_not_ours_is_refused(token: bytes):
     with pytest.raises(OtsError, match="the token is invalid"):
         texts().search(Request(MatchAll(), token=token))
-
-
-def test_a_full_page_of_neighbours_has_a_token():
-    index = vectors(Metric.COSINE)
-    for n in range(5):
-        put(index, f"{n}", v=f"[{n}, 1]")
-    first = index.search(Request(Knn("v", (1.0, 0.0), 3), BY_SCORE, limit=3))
-    assert len(first.hits) == 3
-    assert first.next_token
-    second = index.search(Request(Knn("v", (1.0, 0.0), 3), BY_SCORE, limit=3, token=first.next_token))
-    assert (second.hits, second.next_token) == ([], None)

@@ -31,12 +31,6 @@ from support.tables import create_table, refused
 BAD = "OTSParameterInvalid"
 
 
-@pytest.fixture
-def table(client: Any, request: pytest.FixtureRequest) -> str:
-    """A table named after the test, with the index of `memory_fields`."""
-    return indexed_table(client, "".join(c if c.isalnum() else "_" for c in request.node.name)[:250])
-
-
 def test_an_index_is_described_with_the_service_s_defaults(client: Any, make_table: Callable[..., str]):
     table = make_table()
     create_index(client, table, time_to_live=900_000, index_setting=ots.IndexSetting(routing_fields=["a"]))
@@ -259,63 +253,6 @@ def test_text_fields_in_chinese(client: Any, table: str):
     assert ids(search(client, table, ots.MatchQuery("text", "常量怎么命名"), sort=BY_SCORE))[0] == "1"
     assert ids(search(client, table, ots.MatchQuery("text", "max_size"))) == ["1"]
     assert ids(search(client, table, ots.MatchQuery("text", "高铁", operator=ots.QueryOperator.AND))) == ["2"]
-
-
-class TestLag:
-    """Time enters through lags that are either far away or over, never through waiting."""
-
-    FAR = 3600
-
-    @pytest.fixture(autouse=True)
-    def _undisturbed(self, emulator: Emulator):
-        yield
-        emulator.clear_faults()
-
-    def test_a_write_is_seen_by_the_table_at_once_and_by_search_later(
-        self, emulator: Emulator, client: Any, table: str
-    ):
-        remember(client, table, "u", "old", text="red", at=1)
-        remember(client, table, "u", "gone", text="red", at=2)
-        emulator.set_faults(index_lag=self.FAR)
-        remember(client, table, "u", "new", text="red")
-        remember(client, table, "u", "old", text="green", at=3)
-        client.delete_row(table, [("user", "u"), ("id", "gone")], ots.Condition("IGNORE"))
-        page = search(client, table, ots.MatchQuery("text", "red"), FROM_INDEX, get_total_count=True)
-        assert ids(page) == ["gone", "old"]
-        assert list(attributes(page)) == [{"text": "red", "at": 2}, {"text": "red", "at": 1}]
-        assert page.total_count == 2
-        # Columns from the table are those of now, and a row that is gone cannot be returned.
-        page = search(client, table, ots.MatchQuery("text", "red"), ALL)
-        assert (ids(page), len(page.search_hits)) == (["old"], 1)
-        assert list(attributes(page)) == [{"text": "green", "at": 3}]
-        _, sync = client.describe_search_index(table, INDEX)
-        emulator.set_faults(index_lag=0)
-        assert ids(search(client, table, ots.MatchQuery("text", "red"))) == ["new"]
-        assert ids(search(client, table, ots.MatchQuery("text", "green"))) == ["old"]
-        assert client.describe_search_index(table, INDEX)[1].current_sync_timestamp > sync.current_sync_timestamp
-
-    def test_the_lag_holds_from_the_first_row_on(self, emulator: Emulator, client: Any, table: str):
-        emulator.set_faults(index_lag=self.FAR)
-        remember(client, table, "u", "1", text="red")  # nobody has searched yet
-        assert ids(search(client, table, ots.MatchAllQuery())) == []
-
-    def test_replicas_disagree(self, emulator: Emulator, client: Any, table: str):
-        remember(client, table, "u", "1", at=1)
-        emulator.set_faults(replica_lags=[0, self.FAR])
-        remember(client, table, "u", "2", at=2)
-        answers = [ids(search(client, table, ots.MatchAllQuery())) for _ in range(4)]
-        assert sorted(answers) == [["1"], ["1"], ["1", "2"], ["1", "2"]]
-        assert answers[0] != answers[1]  # they take turns: reading again may go back in time
-        emulator.set_faults(replica_lags=[0])
-        assert [ids(search(client, table, ots.MatchAllQuery())) for _ in range(2)] == [["1", "2"]] * 2
-
-    def test_an_index_is_not_ready_at_once(self, emulator: Emulator, client: Any, table: str):
-        emulator.set_faults(index_ready_after=self.FAR)
-        with refused("OTSTableNotReady", 404, r"search index \[ix\] is not ready"):
-            search(client, table, ots.MatchAllQuery())
-        assert client.describe_search_index(table, INDEX)[1].sync_phase == ots.SyncPhase.FULL
-        emulator.set_faults(index_ready_after=0)
-        assert search(client, table, ots.MatchAllQuery()).rows == []
 
 
 def test_indexes_and_what_they_find_outlive_the_process(tmp_path: Path):
