@@ -27,7 +27,7 @@ from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.cache import SnapshotCache
 from tablestore_openmemory_mcp.store.connection import CloudConnector
 from tablestore_openmemory_mcp.store.heads import RING
-from tablestore_openmemory_mcp.store.model import Change, Conflict, text_hash
+from tablestore_openmemory_mcp.store.model import Change, Conflict
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 
@@ -67,8 +67,6 @@ def test_what_comes_back(emulator):
         assert list(ids) == [given.id]
         np.testing.assert_allclose(matrix, [[1 / 3, 2 / 3, 2 / 3, 0, 0, 0, 0, 0]], rtol=1e-6)
         assert snapshot.matrix("another")[1].shape == (0, 0)
-        assert snapshot.by_text_hash(text_hash("喜欢吃辣  🌶")).id == given.id
-        assert snapshot.by_text_hash(text_hash("unknown")) is None
         assert snapshot.memories[plain.id].vector is None
     with pytest.raises(TypeError):
         read.memories["x"] = given

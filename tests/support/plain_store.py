@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.store.model import Change, Conflict, HistoryEntry, Memory, text_hash
+from tablestore_openmemory_mcp.store.model import Change, Conflict, HistoryEntry, Memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,6 @@ class PlainSnapshot:
         if not embedded:
             return [], np.empty((0, 0), np.float32)
         return [m.id for m in embedded], np.stack([m.vector for m in embedded if m.vector is not None])
-
-    def by_text_hash(self, digest: str) -> Memory | None:
-        return next((m for m in self.memories.values() if text_hash(m.text) == digest), None)
 
 
 class PlainScopeStore:

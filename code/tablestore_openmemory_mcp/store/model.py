@@ -90,10 +90,6 @@ class Snapshot(Protocol):
         """(ids, L2-normalised n x d) of the memories that `model` embedded. Built once per snapshot, incrementally."""
         ...
 
-    def by_text_hash(self, digest: str) -> Memory | None:
-        """The memory whose normalised text has this hash (see `text_hash`), if any."""
-        ...
-
 
 class Conflict(Exception):
     """Another writer committed first. `latest` is the scope as it is now; `changed` the ids touched since the base

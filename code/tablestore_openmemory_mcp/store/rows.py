@@ -17,7 +17,6 @@ _TEXT_COLUMNS = (
     "text",
     "model",
     "meta",
-    "hash",
     "rev",
     "epoch",
     "created_at",
@@ -39,7 +38,6 @@ class MemoryRow:
     epoch: int
     written_at: int  # ms
     memory: Memory | None
-    digest: str = ""  # text_hash of the text
 
 
 class ScopeRows:
@@ -101,7 +99,7 @@ def committed_rows(redo: Redo | None, current: Mapping[str, MemoryRow]) -> Itera
             new = replace(new, rev=redo.rev, vector=before.memory.vector)
         elif new is not None:
             new = replace(new, rev=redo.rev)
-        yield MemoryRow(change.id, redo.rev, redo.epoch, redo.at, new, text_hash(new.text) if new else "")
+        yield MemoryRow(change.id, redo.rev, redo.epoch, redo.at, new)
 
 
 def read_memory(row: StoredRow) -> MemoryRow:
@@ -122,7 +120,7 @@ def read_memory(row: StoredRow) -> MemoryRow:
         source=c.get("source"),
         rev=c["rev"],
     )
-    return MemoryRow(memory_id, c["rev"], c["epoch"], c["written_at"], memory, c["hash"])
+    return MemoryRow(memory_id, c["rev"], c["epoch"], c["written_at"], memory)
 
 
 def read_history(row: StoredRow) -> tuple[int, HistoryEntry]:

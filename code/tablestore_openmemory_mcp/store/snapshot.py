@@ -104,7 +104,6 @@ class ScopeSnapshot:
         self._built: dict[str, UnitVectors] = {}
         # Not `before` itself: a chain of snapshots that nobody searches would keep all of them alive.
         self._seeds = before.unit_vectors() if before else {}
-        self._by_hash: dict[str, Memory] | None = None
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """(ids, L2-normalised n x d float32, read-only) of the memories that `model` embedded; d is 0 without any."""
@@ -118,13 +117,6 @@ class ScopeSnapshot:
         """What was computed so far, by model, to start from."""
         with self._lock:
             return {**self._seeds, **self._built}
-
-    def by_text_hash(self, digest: str) -> Memory | None:
-        """The oldest memory whose text has this hash."""
-        with self._lock:
-            if self._by_hash is None:
-                self._by_hash = {row.digest: row.memory for row in reversed([*self.rows.values()]) if row.memory}
-            return self._by_hash.get(digest)
 
     @cached_property
     def nbytes(self) -> int:
