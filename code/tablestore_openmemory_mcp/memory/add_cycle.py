@@ -13,13 +13,13 @@ from ..store.model import Memory, Snapshot
 from .asking import Chat
 from .budget import Counts, MeteredChat
 from .extraction import extract
+from .forgetting import is_forgetting
 from .job import Job, Place
 from .llm import ChatModel
 from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
 from .model import AddResult, Outcome
 from .outage import MARK, pending, timed_out, unmarked
 from .planner import Decider, Planner
-from .reconcile import is_forgetting
 from .repeats import asked, sign, stands
 from .scope_index import ScopeIndex
 from .text import likeness_key

@@ -5,34 +5,18 @@ Mem0's prompt answers per old memory, not per fact, so that a fact which no entr
 text (#3733) and with ids that were never shown (#3931). Each is settled here, in favour of what the person said.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..store.model import Memory, Vector
+from .forgetting import is_forgetting
 from .parsing import Decision
 from .text import likeness_key
 from .tokens import containment
 
 _SAYS = 0.5  # share of a fact's terms in a text from which the text is taken to say the fact
 _TOUCHES = 0.2  # share from which a rewritten text is taken to be about the fact at all
-# What is to be forgotten must be the speaker's, or the memory's: "Remove trailing whitespace" is a preference.
-_FORGET = re.compile(
-    r"^(请|麻烦|帮我|你|(我|用户)?(要求|希望|想让?|让|要)你?)*"
-    r"(忘掉|(忘[记了]|(不要|别)再?记[住得]?|删除|删掉)了?"
-    r"(?=(我|关于|有关|之前|以前|刚才|这|那|其|它|他|她|你|所有|全部|一切)|.*(记忆|偏好|信息)$))"
-    r"|^(the )?(user )?(please |(wants?|asks?|asked) |you |me |us |to )*"
-    r"(forget\b|(delete|erase|remove)\b(?=.* (about me|memories|(my|your|the|this|that) memory)\b"
-    r"|.* (preferences?|information)\W*$"
-    r"| ((all|any|the|of) )*(my|me|his|her|their|(the )?user's|it|that|this|everything|what|memories)\b))",
-    re.IGNORECASE,
-)
-
-
-def is_forgetting(fact: str) -> bool:
-    """Whether `fact` asks to forget something remembered, rather than states something."""
-    return bool(_FORGET.search(fact))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
