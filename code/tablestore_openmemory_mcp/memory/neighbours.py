@@ -11,22 +11,28 @@ from ..store.model import Memory, Snapshot
 from .job import Place
 from .ranking import Scores, best
 from .scope_index import cosines
+from .spread import SAMPLE, Spread, evenly, script
 from .tokens import containment
 
 MOST = 10  # shown per fact
-CLOSE_COSINE = 0.25  # may well be about the same
+CLOSE = 2.0  # deviations above unrelated texts: may well say the same
 # Near enough for the LLM to be asked: finds 99 % of the contradictions in benchmarks/data/contradictions.json. What is
-# asked in vain costs an LLM call and changes nothing; benchmarks/nearness.py measures both.
-NEAR_COSINE, NEAR_SHARE = 0.1, 0.3  # the share is of terms of the one in the other
+# asked in vain costs an LLM call and changes nothing; benchmarks/nearness.py measures both, for three embedders.
+NEAR, NEAR_SHARE = -0.5, 0.3  # in deviations too; the share is of terms of the one in the other
 _PROPOSED = 20  # by the search index, per fact, in a large scope
 _LONGEST = 4_000  # characters; a longer memory is not shown to a model, which would rewrite it shortened
 
 
 class Nearby(NamedTuple):
-    """`memories`: nearest first. `close`: whether the first of them may well say what the fact says."""
+    """`memories`: nearest first. `close`: whether the first of them may well say what the fact says. `cosines`: of the
+    fact with each of them, NaN where there is no vector."""
 
     memories: list[Memory]
     close: bool
+    cosines: Scores
+
+
+_NOTHING = Nearby([], False, np.empty(0))
 
 
 def nearest(
@@ -41,25 +47,37 @@ def nearest(
     candidates = [m for m in living if len(m.text) <= _LONGEST]
     ids = [m.id for m in candidates]
     if not candidates or not facts:
-        return [Nearby([], False) for _ in facts]
+        return [_NOTHING for _ in facts]
     lexical = place.index.bm25(snapshot, facts, candidates)
     dense = np.full((len(facts), len(ids)), np.nan)
     if vectors is not None and place.embedder is not None:
-        also = {ids[i] for scores in lexical for i in best(scores, MOST) if scores[i] > 0}
+        sample = {ids[i] for i in evenly(len(ids), SAMPLE)}
+        also = sample | {ids[i] for scores in lexical for i in best(scores, MOST) if scores[i] > 0}
         model = place.embedder.model
         found = place.store.candidates(snapshot, vectors, model, k=_PROPOSED, also=also, deadline=deadline)
+        place.index.learn_spread(snapshot, model, found, sample)
         dense = cosines(found, vectors, ids)
-    return [_nearby(*of_a_fact, candidates) for of_a_fact in zip(facts, dense, lexical, strict=True)]
+    return [
+        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact))
+        for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)
+    ]
 
 
-def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory]) -> Nearby:
+def spread_of(snapshot: Snapshot, place: Place, text: str) -> Spread:
+    """What a cosine of `text` with a memory of the scope is to be compared with: how unrelated texts of its script
+    spread in the scope, else in others. Reads nothing from the store; to be asked after `nearest`."""
+    return place.index.spread(snapshot, place.embedder.model if place.embedder else "", script(text))
+
+
+def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory], spread: Spread) -> Nearby:
     places = ranked(dense, lexical)
+    distinct = spread.z(dense)
     shares = {i: share(fact, candidates[i].text) for i in places}
-    if not any(dense[i] >= NEAR_COSINE or shares[i] >= NEAR_SHARE for i in places):
-        return Nearby([], False)
+    if not any(distinct[i] >= NEAR or shares[i] >= NEAR_SHARE for i in places):
+        return _NOTHING
     first = places[0]
-    close = bool(dense[first] >= CLOSE_COSINE or shares[first] >= NEAR_SHARE)
-    return Nearby([candidates[i] for i in places], close)
+    close = bool(distinct[first] >= CLOSE or shares[first] >= NEAR_SHARE)
+    return Nearby([candidates[i] for i in places], close, dense[places])
 
 
 def share(fact: str, text: str) -> float:

@@ -107,7 +107,8 @@ class Planner:
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
         near: Sequence[tuple[Sequence[Memory], bool]] = [((), False)] * len(texts)
         if self._decider:
-            near = nearest(base, self._place, texts, vectors, living, self._job.deadline)
+            found = nearest(base, self._place, texts, vectors, living, self._job.deadline)
+            near = [(nearby.memories, nearby.close) for nearby in found]
         return [Fact(text, None if vectors is None else vectors[n], *near[n]) for n, text in enumerate(texts)]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..scope import Scope
 from ..store.model import Memory, Snapshot
 from .ranking import LexicalIndex, Scores, Times
+from .spread import SCRIPTS, Script, Spread, Spreads, script
 from .text import likeness_key
 from .unit import is_living, now_ms
 
@@ -30,8 +31,11 @@ class Living(NamedTuple):
 class ScopeIndex:
     """Thread-safe. Every question names the snapshot that it is about."""
 
-    def __init__(self) -> None:
+    def __init__(self, spreads: Spreads | None = None) -> None:
+        """`spreads`: what all scopes of the process learn together."""
         self._lock = threading.Lock()
+        self._spreads = spreads or Spreads()
+        self._spread: tuple[tuple[object, ...], Mapping[Script, Spread]] = (), {}
         self._lexical = LexicalIndex()
         self._indexed: Snapshot | None = None
         self._keys: dict[Memory, str] = {}
@@ -59,6 +63,22 @@ class ScopeIndex:
             found.setdefault(key, memory)
         return found
 
+    def learn_spread(self, snapshot: Snapshot, model: str, found: Matrix, sample: Collection[str]) -> None:
+        """Learn how the cosines of unrelated memories spread: from the vectors `found` of a fair `sample` (ids)."""
+        about = (snapshot.epoch, snapshot.seq, model)
+        if self._spread[0] != about:
+            held, matrix = found
+            rows = [(i, script(snapshot.memories[id_].text)) for i, id_ in enumerate(held) if id_ in sample]
+            by_script = {s: matrix[[i for i, written in rows if written == s]] for s in SCRIPTS}
+            self._spread = about, {s: self._spreads.learn(model, s, vectors) for s, vectors in by_script.items()}
+
+    def spread(self, snapshot: Snapshot, model: str, written: Script) -> Spread:
+        """What was learnt from the snapshot, if `learn_spread` was called, else from other scopes."""
+        about, learnt = self._spread
+        if about == (snapshot.epoch, snapshot.seq, model):
+            return learnt[written]
+        return self._spreads.known(model, written)
+
     def living(self, snapshot: Snapshot) -> Living:
         """The memories of the snapshot that have not expired by now."""
         now = now_ms()
@@ -76,12 +96,13 @@ class ScopeIndexes:
 
     def __init__(self, most: int = 256) -> None:
         self._most = most
+        self._spreads = Spreads()
         self._lock = threading.Lock()
         self._indexes: OrderedDict[Scope, ScopeIndex] = OrderedDict()
 
     def of(self, scope: Scope) -> ScopeIndex:
         with self._lock:
-            index = self._indexes.setdefault(scope, ScopeIndex())
+            index = self._indexes.setdefault(scope, ScopeIndex(self._spreads))
             self._indexes.move_to_end(scope)
             while len(self._indexes) > self._most:
                 self._indexes.popitem(last=False)
