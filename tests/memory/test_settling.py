@@ -85,7 +85,7 @@ def test_an_update_that_gives_the_old_text_back_takes_the_fact() -> None:
 def test_an_update_in_another_language_keeps_the_person_s_words() -> None:
     old = Memory("m", "住在上海", 0, 0)
     answer = [Decision("0", "User lives in Beijing", "UPDATE", "住在上海")]
-    [done] = settle([Fact("现在住在北京", near=[old])], {"0": old}, answer, 5).operations
+    [done] = settle([Fact("现在住在北京", near=[old], deviations={"m": 5.0})], {"0": old}, answer, 5).operations
     assert (done.event, done.text) == ("UPDATE", "现在住在北京")
 
 

@@ -18,3 +18,8 @@ _FORGET = re.compile(
 def is_forgetting(fact: str) -> bool:
     """Whether `fact` asks to forget something remembered, rather than states something."""
     return bool(_FORGET.search(fact))
+
+
+def is_instruction(fact: str) -> bool:
+    """PLACEHOLDER until part guards lands."""
+    return bool(re.search(r"^(ignore|disregard) (all |the )?previous instructions", fact, re.IGNORECASE))

@@ -30,6 +30,10 @@ _FULL_WIDTH = re.compile(r"(?<=[\"”}\]])\s*([，：])\s*(?=[\"“{\[])")
 _NUMBERED = re.compile(r"(?:facts?|memory|item|事实)?[\s_#-]*\d+", re.IGNORECASE)
 _ALIAS = re.compile(r"[^\d-]*(\d+)(?:\.0)?\D*")  # "#0", "id: 0", "[0]", 0.0
 
+_LINKS = ("fact", "facts", "fact_number", "fact_id")  # keys under which an entry names its facts
+_LINK = re.compile(r"(?:fact|事实)?[\s_#-]*(\d{1,3})(?:\.0)?", re.IGNORECASE)
+_MOST_LINKS = 50
+
 _LONGEST = 1_000_000  # characters
 _DEEPEST = 40  # brackets in brackets; the right answer has three
 _STARTS, _REPAIRED = 500, 8  # places from which JSON is looked for in vain, and from which it is repaired
@@ -43,12 +47,14 @@ class Unparseable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One entry of the update prompt's answer, as the model wrote it. `id` is its alias, true or not."""
+    """One entry of the update prompt's answer, as the model wrote it. `id` is its alias, true or not; `facts` the
+    numbers of the new facts that it says it is about."""
 
     id: str | None
     text: str
     event: Event
     old_text: str | None = None
+    facts: tuple[int, ...] = ()
 
 
 def facts_in(answer: str) -> list[str]:
@@ -262,12 +268,23 @@ def _decision(entry: dict[str, Any]) -> Decision | None:
     if event is None:
         return None
     old = lower.get("old_memory")
+    links = {k: numbers for k in _LINKS if k in lower and (numbers := _numbers(lower[k]))}
     return Decision(
         id=_alias(lower.get("id")),
-        text=repaired_text(_named_text(entry) or ""),
+        text=repaired_text(_named_text({k: v for k, v in lower.items() if k not in links}) or ""),
         event=event,
         old_text=repaired_text(old) if isinstance(old, str) else None,
+        facts=next(iter(links.values()), ()),
     )
+
+
+def _numbers(said: Any) -> tuple[int, ...]:
+    """Numbers of facts: one, a list, or such as "fact 2"; none if `said` is a text."""
+    each = said if isinstance(said, list) else str(said).split(",") if isinstance(said, str) else [said]
+    found = [
+        int(m[1]) for e in each[:_MOST_LINKS] if not isinstance(e, bool) and (m := _LINK.fullmatch(str(e).strip()))
+    ]
+    return tuple(dict.fromkeys(found)) if len(found) == len(each) else ()
 
 
 def _alias(said: Any) -> str | None:

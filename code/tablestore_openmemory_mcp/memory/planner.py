@@ -3,6 +3,7 @@
 Called again when another writer was first: the LLM is asked again only if what the facts are related to has changed.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,11 +15,12 @@ from ..errors import Busy, LimitExceeded
 from ..store.model import Memory, Snapshot
 from .asking import Chat, ask
 from .job import Job, Place
-from .neighbours import nearest
+from .neighbours import Nearby, nearest, spread_of
 from .outage import is_pending
 from .parsing import Decision, decisions_in
 from .prompts import Prompts
-from .reconcile import Fact, Operation, Settled, settle
+from .reconcile import Fact, Operation, Settled, contested, settle
+from .spread import Spread
 from .text import likeness_key
 from .unit import Unit, is_living
 
@@ -26,6 +28,7 @@ _MOST_ASKED = 3  # one decision, and two more after conflicts
 _CLOSEST = 5  # a newcomer among so many of a fact's nearest may be what it is about
 _MOST_SHOWN = 40  # memories in one prompt
 _LONGEST_SHOWN = 24_000  # characters of them together
+_UNLEARNT = 1.0  # deviations that meaning proves at most, before it is known what the embedder's cosines are worth
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)、])\s*")
 
 
@@ -105,11 +108,14 @@ class Planner:
         new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
         texts = [self._texts[i] for i in new]
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
-        near: Sequence[tuple[Sequence[Memory], bool]] = [((), False)] * len(texts)
-        if self._decider:
-            found = nearest(base, self._place, texts, vectors, living, self._job.deadline)
-            near = [(nearby.memories, nearby.close) for nearby in found]
-        return [Fact(text, None if vectors is None else vectors[n], *near[n]) for n, text in enumerate(texts)]
+        facts = [Fact(text, None if vectors is None else vectors[n]) for n, text in enumerate(texts)]
+        if self._decider is None:
+            return facts
+        found = nearest(base, self._place, texts, vectors, living, self._job.deadline)
+        return [
+            replace(fact, near=near.memories, deviations=_deviations(near, spread_of(base, self._place, fact.text)))
+            for fact, near in zip(facts, found, strict=True)
+        ]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:
         if self._decider is None:
@@ -163,6 +169,13 @@ class Planner:
                 unit.touch(replace(memory, expires_at=until))
 
 
+def _deviations(near: Nearby, spread: Spread) -> dict[str, float]:
+    """How far the cosine of each near memory is above that of unrelated texts, in standard deviations."""
+    most = math.inf if spread.learnt else _UNLEARNT
+    pairs = zip(near.memories, spread.z(near.cosines).tolist(), strict=True)
+    return {memory.id: min(z, most) for memory, z in pairs if not math.isnan(z)}
+
+
 def _outlives(memory: Memory, expires_at: int | None) -> bool:
     """Whether `memory` stays when what is said now has expired: then it stands beside it, and is not overwritten."""
     return expires_at is not None and (memory.expires_at is None or memory.expires_at > expires_at)
@@ -192,8 +205,8 @@ class Decider:
             raise Busy("Others kept changing what this is about; nothing was stored")
         self._asked += 1
         job.progress(f"comparing with {len(shown)} {'memory' if len(shown) == 1 else 'memories'}")
-        contested = [f.text for f in facts if f.near]
-        messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, contested)
+        asked_about = [f.text for f in contested(facts)]
+        messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, asked_about)
         decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline).value
         return settle(facts, shown, decisions, self._max_deletions)
 

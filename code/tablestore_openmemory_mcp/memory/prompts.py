@@ -13,11 +13,16 @@ _JSON_FACTS = (
     '\n\nAnswer with a JSON object only: its key "facts" holds a list of strings, empty if there is nothing to '
     "remember. Write each fact in the language of the input."
 )
-# Mem0's prompt asks about old memories; a new fact that no entry mentions would be lost without a word (mem0 #3009).
-_EVERY_FACT = (
-    "\n\nEvery new retrieved fact must appear in your answer: as an ADD, inside the text of an UPDATE, or as the NONE "
-    "of the memory that already says it. Keep the language of the facts. Use only ids that are listed above."
-)
+# Mem0's prompt asks about old memories; a new fact that no entry mentions would be lost without a word (mem0 #3009),
+# and a decision that names no fact has to be guessed at.
+_EVERY_FACT = """
+
+The new retrieved facts have numbers:
+{numbered}
+Every one of them must appear in your answer: as an ADD, inside the text of an UPDATE, or as the NONE of the memory \
+that already says it. Give each entry that is about a new fact one more key, "fact": the number of that fact. An entry \
+that no new fact is about is a NONE without this key. Keep the language of the facts. Use only ids listed above."""
+_RECOGNISED = 100  # characters from which the model recognises a fact
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +52,5 @@ class Prompts:
         prompt = self.shipped_update(
             json.dumps(old, ensure_ascii=False), json.dumps(list(facts), ensure_ascii=False), self.own_update
         )
-        return [{"role": "user", "content": prompt + _EVERY_FACT}]
+        numbered = "\n".join(f"{n}. {fact[:_RECOGNISED]}" for n, fact in enumerate(facts, 1))
+        return [{"role": "user", "content": prompt + _EVERY_FACT.replace("{numbered}", numbered)}]
