@@ -55,8 +55,9 @@ class Endpoint:
     ) -> T:
         """`request(client, timeout in s)`, repeated while that makes sense before `deadline` (time.monotonic()).
 
-        `retries`: seconds in which a failed attempt is followed by another. `who` ("The LLM") and `setting` ("LLM_MODEL") go into the message. Raises Refused for the caller to adapt to,
-        ModelDenied, ModelUnavailable or ModelError.
+        `retries`: seconds in which a failed attempt is followed by another. `who` ("The LLM") and `setting`
+        ("LLM_MODEL") go into the message. Raises Refused for the caller to adapt to, ModelDenied, ModelUnavailable or
+        ModelError.
         """
         client = self._connect()
         import openai

@@ -1,4 +1,4 @@
-"""What a search does for the scope it reads, beside its answer: vectors for memories without, and away with the expired.
+"""What a search does for the scope that it reads: vectors for memories without one, and away with the expired.
 
 A bounded step each time, within one commit. It never fails the search that it rides on.
 """
