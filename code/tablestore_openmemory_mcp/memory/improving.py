@@ -57,9 +57,13 @@ class Improver:
         except Exception as e:
             said = str(e) if isinstance(e, ModelError) else type(e).__name__
             logger.warning("a scope is left as it is for now, with vectors missing or memories expired: %s", said)
-            self._resting[store.scope] = time.monotonic() + _REST
-            _bounded(self._resting, _MOST_RESTING)
+            self.rest(store.scope)
             return snapshot
+
+    def rest(self, scope: Scope) -> None:
+        """Leave `scope` as it is for a while."""
+        self._resting[scope] = time.monotonic() + _REST
+        _bounded(self._resting, _MOST_RESTING)
 
     def _embed(self, unit: Unit, embedder: Embedder, living: Sequence[Memory], deadline: float) -> None:
         room = COMMIT_BYTES
