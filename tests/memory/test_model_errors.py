@@ -228,7 +228,7 @@ def test_a_dimension_that_the_model_does_not_offer_is_explained(
     fake.model.dimensions = frozenset({512, 1024})
     fake.model.default_dimension = 1024
     with pytest.raises(DimensionMismatch, match="TABLESTORE_VECTOR_DIMENSION"):
-        make().search(scope, "上海")
+        make().add(scope, "上海")
 
 
 def test_a_text_longer_than_the_embedder_reads_is_found_by_its_beginning(make: MakeService, scope: Scope) -> None:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from support.fake_openai import FakeOpenAI
+from support.fake_openai import FakeOpenAI, Fault
 from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainScopeStore, PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.memory.embedder import Embedder
@@ -18,7 +19,7 @@ from tablestore_openmemory_mcp.memory.job import Place
 from tablestore_openmemory_mcp.memory.neighbours import MOST, NEAR, Nearby, nearest, ranked
 from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.spread import ASSUMED
+from tablestore_openmemory_mcp.memory.spread import ASSUMED, SCRIPTS, Spreads, spread_among
 from tablestore_openmemory_mcp.memory.unit import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Memory, Vector
@@ -132,7 +133,7 @@ def test_the_llm_is_spared_when_nothing_is_near(
 ) -> None:
     make(OPENAI_API_KEY=key, MEMORY_PIPELINE="verbatim").add(scope, "我住在上海")
     fake.forget()
-    [outcome] = make().add(scope, "我在学习弹钢琴").results
+    [outcome] = make().add(scope, "周末去爬山").results
     assert outcome.event == "ADD"
     assert (fake.count("extraction"), fake.count("update")) == (1, 0)
 
@@ -178,3 +179,38 @@ def test_a_newcomer_is_asked_about_if_it_is_among_the_closest(
     assert service.add(scope, "我喜欢唱歌").results
     assert fake.count("update") == decisions
     assert service.list(scope).total == 8
+
+
+def test_an_embedder_is_asked_once_how_unrelated_texts_spread(
+    make: Callable[..., MemoryService], fake: FakeOpenAI, scope: Scope
+) -> None:
+    """Not for what is compared with nothing, and not again while it cannot tell."""
+    spreads = Spreads()
+    embedder = Embedder(Endpoint("key", fake.base_url), "text-embedding-v4", 256)
+    soon = time.monotonic() + 10
+    with fake.failing("embeddings", Fault.refused_key()):
+        assert not spreads.ask(embedder, "cjk", soon).learnt
+        assert spreads.ask(embedder, "cjk", soon) == ASSUMED
+    assert fake.count("embeddings") == 1
+    for written in SCRIPTS:
+        assert Spreads().ask(embedder, written, soon).learnt
+    learnt = spreads.ask(embedder, "other", soon)
+    assert learnt == spreads.ask(embedder, "other", soon) == Spreads().ask(embedder, "other", soon)
+    assert fake.count("embeddings") == 1 + len(SCRIPTS) + 2
+    fake.forget()
+    make().add(scope, "我住在上海")
+    assert fake.count("embeddings") == 1
+
+
+@pytest.mark.parametrize("n", [2, 20, 1000])
+def test_the_spread_is_that_of_the_unrelated_ones(n: int) -> None:
+    """Whatever the embedder; copies, and one text many times, neither break nor widen it."""
+    chance = np.random.default_rng(n).normal(size=(n, 64)).astype(np.float32)
+    chance /= np.linalg.norm(chance, axis=1, keepdims=True)
+    alone = spread_among(chance)
+    assert alone.deviation > 0
+    assert spread_among(np.repeat(chance[:1], n, axis=0)).mean == pytest.approx(1)
+    if n > 2:
+        assert (alone.mean, alone.deviation) == pytest.approx((0, 1 / 8), abs=0.05)
+        copied = spread_among(np.concatenate([chance, chance[: n // 2]]))
+        assert (copied.mean, copied.deviation) == pytest.approx((0, 1 / 8), abs=0.05)

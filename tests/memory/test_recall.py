@@ -3,14 +3,18 @@
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from support.fake_openai import FakeOpenAI, Fault
+from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainStore
+from support.processes import wait_until
 from tablestore_openmemory_mcp.errors import InvalidInput
+from tablestore_openmemory_mcp.memory.embedder import Embedder
 from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, best, order
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
@@ -40,12 +44,18 @@ def test_a_search_is_one_embedding_request_and_one_read(
 
 
 def test_the_scope_is_read_while_the_embedder_is_asked(
-    service: MemoryService, fake: FakeOpenAI, plain: PlainStore, scope: Scope
+    service: MemoryService, plain: PlainStore, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The read has happened although the embedder never answered."""
-    with fake.failing("embeddings", Fault.refused_key()), pytest.raises(Exception, match="key"):
-        service.search(scope, "常量")
-    assert plain.scope(scope).snapshots == 1
+    """An embedder that answers once the read has happened, and not before."""
+    service.add(scope, PREFERENCES)
+    reads = plain.scope(scope).snapshots
+
+    def embed(self: Embedder, texts: Sequence[str], **_: object) -> NDArray[np.float32]:
+        wait_until(lambda: plain.scope(scope).snapshots > reads, 5)
+        return fake_vectors.embed(texts, 256)
+
+    monkeypatch.setattr(Embedder, "embed", embed)
+    assert service.search(scope, "常量")[0].score
 
 
 def test_limit_and_least_score_are_kept(make: Callable[..., MemoryService], scope: Scope) -> None:
@@ -67,7 +77,9 @@ def test_search_list_and_delete_never_import_mem0(fake: FakeOpenAI) -> None:
     """In a fresh process: Mem0 costs a second and 60 MB, and only an add needs it."""
     program = """
 import sys
+from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainStore
+from support.processes import wait_until
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings

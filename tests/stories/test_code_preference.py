@@ -85,6 +85,9 @@ def test_tablestore_shows_the_correction_and_what_was_before(server: Server, tab
 
 
 def test_an_add_asks_the_model_no_more_than_it_must(server: Server, llm: FakeOpenAI) -> None:
+    with over_sse(server.url(CLIENT, "小王")) as earlier:  # the process learns how the embedder's cosines spread
+        earlier.add(VARIABLES)
+        earlier.add("我喜欢使用小写字母加下划线命名变量")
     llm.forget()
     with over_sse(server.url(CLIENT, "小郑")) as client:
         client.add(VARIABLES)

@@ -1,15 +1,18 @@
 """The model or Tablestore fails in the middle of the day: a sentence that names the cause, and nothing is harmed."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.clients import MemoryClient, over_sse
+from support.clients import MemoryClient, over_http, over_sse
 from support.emulator import Emulator
 from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.processes import START, Server, tablestore_environ, wait_until
+
+Transport = Callable[[str], contextlib.AbstractContextManager[MemoryClient]]
 
 KEPT, NEW = "现在住在上海", "养了一只橘猫"
 MAY_WORK, WILL_NOT = " The same call may work in a moment.", " The same call will fail again until that is set right."
@@ -101,9 +104,39 @@ def test_the_embedder_gives_another_dimension(llm: FakeOpenAI, client: MemoryCli
 def test_the_embedder_refuses_the_key(llm: FakeOpenAI, client: MemoryClient) -> None:
     with llm.failing("embeddings", Fault.refused_key()):
         refused(client, "OPENAI_API_KEY", again=False)
-        answer = client.call("search_memories", query="住在哪里")
-        assert answer.failed
-        assert "OPENAI_API_KEY" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("transport", "fault", "named"),
+    [
+        (over_sse, Fault.refused_key(), "OPENAI_API_KEY"),
+        (over_http, Fault.throttled(retry_after=30), "throttling"),
+        (over_sse, Fault.broken(), "EMBEDDER_MODEL"),
+        (over_http, Fault.hang(), "in time"),
+        (over_sse, Fault.drop(), "cannot be reached"),
+    ],
+    ids=["key", "429", "500", "hang", "drop"],
+)
+def test_a_search_without_the_embedder_goes_by_words_and_says_so(
+    llm: FakeOpenAI, cloud: dict[str, str], tmp_path: Path, transport: Transport, fault: Fault, named: str
+) -> None:
+    with Server(tmp_path, **cloud) as running:
+        url = running.url("cline", f"eva-{fault.trouble}-{fault.status}")
+        if transport is over_http:
+            url = url.replace("/sse/", "/http/")
+        with transport(url) as client:
+            client.add(KEPT)
+            client.add(NEW)
+            assert client.search("上海")[0]["score"]
+            with llm.failing("embeddings", fault):
+                for patience in (8, 2):  # seconds: the second time it is known
+                    started = time.monotonic()
+                    first, *_ = client.search("上海")
+                    assert time.monotonic() - started < patience
+                    assert first["memory"] == KEPT
+                    assert first["note"].startswith("Ranked by words alone: ")
+                    assert named in first["note"]
+                    assert "score" not in first
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DimensionMismatch, ModelError, ModelNonsense
-from .endpoint import Endpoint, Refused, understood
+from .endpoint import RETRY_SECONDS, Endpoint, Refused, understood
 
 if TYPE_CHECKING:
     import openai
@@ -32,20 +32,21 @@ class Embedder:
         self._sends_dimension = True
         self._longest = _LONGEST
 
-    def embed(self, texts: Sequence[str], *, deadline: float) -> NDArray[np.float32]:
-        """len(texts) x dimension, L2-normalised rows, in order. `deadline` is a time.monotonic() value.
+    def embed(self, texts: Sequence[str], *, deadline: float, retries: float = RETRY_SECONDS) -> NDArray[np.float32]:
+        """len(texts) x dimension, L2-normalised rows, in order. `deadline` is a time.monotonic() value, `retries` the
+        seconds in which a failed attempt is repeated.
 
         A text longer than the model reads is embedded by its beginning. Raises DimensionMismatch or a ModelError.
         """
-        batches = [self._batch(texts[i : i + BATCH], deadline) for i in range(0, len(texts), BATCH)]
+        batches = [self._batch(texts[i : i + BATCH], deadline, retries) for i in range(0, len(texts), BATCH)]
         return np.concatenate(batches) if batches else np.empty((0, self._dimension), np.float32)
 
-    def _batch(self, texts: Sequence[str], deadline: float) -> NDArray[np.float32]:
+    def _batch(self, texts: Sequence[str], deadline: float, retries: float) -> NDArray[np.float32]:
         while True:
             sends, longest = self._sends_dimension, self._longest
             try:
                 request = partial(self._ask, sends, [text[:longest] for text in texts])
-                rows = self._endpoint.call("The embedder", _SETTING, request, deadline)
+                rows = self._endpoint.call("The embedder", _SETTING, request, deadline, retries)
             except Refused as refusal:
                 self._adapt(refusal, sends, longest)
             else:

@@ -45,16 +45,24 @@ class Endpoint:
         self._client: openai.OpenAI | None = None
         self._lock = threading.Lock()
 
-    def call(self, who: str, setting: str, request: Callable[["openai.OpenAI", float], T], deadline: float) -> T:
+    def call(
+        self,
+        who: str,
+        setting: str,
+        request: Callable[["openai.OpenAI", float], T],
+        deadline: float,
+        retries: float = RETRY_SECONDS,
+    ) -> T:
         """`request(client, timeout in s)`, repeated while that makes sense before `deadline` (time.monotonic()).
 
-        `who` ("The LLM") and `setting` ("LLM_MODEL") go into the message. Raises Refused for the caller to adapt to,
-        ModelDenied, ModelUnavailable or ModelError.
+        `retries`: seconds in which a failed attempt is followed by another. `who` ("The LLM") and `setting`
+        ("LLM_MODEL") go into the message. Raises Refused for the caller to adapt to, ModelDenied, ModelUnavailable or
+        ModelError.
         """
         client = self._connect()
         import openai
 
-        give_up = min(deadline, time.monotonic() + RETRY_SECONDS)
+        give_up = min(deadline, time.monotonic() + retries)
         pause = _FIRST_PAUSE
         while True:
             remaining = deadline - time.monotonic()

@@ -11,7 +11,7 @@ from ..store.model import Memory, Snapshot
 from .job import Place
 from .ranking import Scores, best
 from .scope_index import cosines
-from .spread import SAMPLE, Spread, evenly, script
+from .spread import ASSUMED, SAMPLE, Spread, evenly, script
 from .tokens import containment
 
 MOST = 10  # shown per fact
@@ -58,15 +58,17 @@ def nearest(
         place.index.learn_spread(snapshot, model, found, sample)
         dense = cosines(found, vectors, ids)
     return [
-        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact))
+        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact, deadline))
         for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)
     ]
 
 
-def spread_of(snapshot: Snapshot, place: Place, text: str) -> Spread:
+def spread_of(snapshot: Snapshot, place: Place, text: str, deadline: float) -> Spread:
     """What a cosine of `text` with a memory of the scope is to be compared with: how unrelated texts of its script
-    spread in the scope, else in others. Reads nothing from the store; to be asked after `nearest`."""
-    return place.index.spread(snapshot, place.embedder.model if place.embedder else "", script(text))
+    spread in the scope (`nearest` has learnt that), else in others, else as the embedder tells."""
+    if place.embedder is None:
+        return ASSUMED
+    return place.index.spread(snapshot, place.embedder, script(text), deadline)
 
 
 def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory], spread: Spread) -> Nearby:

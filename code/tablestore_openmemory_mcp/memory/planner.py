@@ -77,12 +77,9 @@ class Planner:
         for operation in self._settled.operations:
             self._stage(unit, operation, staying)
         self._prolong(unit, staying)
-        if unit.changes:
-            unit.drop_expired()
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
-        added = sum(c.event == "ADD" for c in unit.changes)
-        if added and len(base.memories) + added > self._place.max_memories:
+        if any(c.event == "ADD" for c in unit.changes) and unit.living > self._place.max_memories:
             raise LimitExceeded(
                 f"This memory is full ({self._place.max_memories:,}); nothing was stored. Delete some first",
                 setting="MAX_MEMORIES",

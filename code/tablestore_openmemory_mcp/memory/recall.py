@@ -1,48 +1,48 @@
 """Search one scope: the query's vector and the scope's head at the same time, then one order over everything."""
 
-import logging
-import time
-from concurrent.futures import Executor, wait
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, StoreError
-from ..store.model import Conflict, ScopeStore, Snapshot
+from ..errors import ModelError
+from ..store.model import ScopeStore, Snapshot
 from .embedder import Embedder
+from .improving import Improver
 from .model import Hit
+from .query_embedder import QueryEmbedder
 from .ranking import best, order
 from .scope_index import ScopeIndex, cosines
-from .unit import Unit, is_living, now_ms
-
-logger = logging.getLogger(__name__)
 
 _BY_VECTOR, _BY_WORDS = 200, 200  # candidates of a large scope
 _SAMPLE = 100  # its memories whose cosines tell how the others' spread
-REEMBEDDED_PER_CALL = 50  # memories without a vector of the present model that one search brings up to date
 
 
 class Recall:
-    """`pool` reads the store while the calling thread waits for the embedder."""
+    """The embedder is asked in a thread of its own while the calling one reads the store."""
 
-    def __init__(self, embedder: Embedder | None, pool: Executor, min_score: float) -> None:
-        self._embedder = embedder
+    def __init__(self, embedder: Embedder | None, min_score: float) -> None:
+        self._queries = QueryEmbedder(embedder) if embedder else None
         self._model = embedder.model if embedder else ""
-        self._pool = pool
+        self._improver = Improver(embedder)
         self._min_score = min_score
 
     def search(self, store: ScopeStore, index: ScopeIndex, query: str, limit: int, deadline: float) -> list[Hit]:
-        """At most `limit` memories, best first. Raises a ModelError or a StoreError."""
-        if self._embedder is None:
-            snapshot = store.snapshot(deadline=deadline)
+        """At most `limit` memories, best first. Raises a StoreError.
+
+        Without the embedder's help they are ranked by words alone, and a note says why.
+        """
+        asked = self._queries.ask(query, deadline) if self._queries else None
+        snapshot = store.snapshot(deadline=deadline)
+        if self._queries is None or asked is None:
+            snapshot = self._improver.improved(store, snapshot, index, deadline)
             return _by_words(snapshot, index, query, limit)
-        reading = self._pool.submit(store.snapshot, deadline=deadline)
         try:
-            vector = self._embedder.embed([query], deadline=deadline)[0]
-        finally:
-            wait([reading])  # whose own failure must not hide the embedder's
-        snapshot = reembedded(store, reading.result(), self._embedder, deadline)
+            vector = self._queries.wait(asked, deadline)
+        except ModelError as e:
+            return _noted(_by_words(snapshot, index, query, limit), f"Ranked by words alone: {e}.")
+        snapshot = self._improver.improved(store, snapshot, index, deadline)
         return self._by_both(store, snapshot, index, query, vector, limit, deadline)
 
     def _by_both(
@@ -78,28 +78,6 @@ class Recall:
         return hits
 
 
-def reembedded(store: ScopeStore, snapshot: Snapshot, embedder: Embedder, deadline: float) -> Snapshot:
-    """`snapshot`, after a bounded step towards vectors of the present model for all; unchanged if that fails.
-
-    Memories lack them after a time without a key, an LLM outage, or a change of EMBEDDER_MODEL.
-    """
-    stale = [m for m in snapshot.memories.values() if m.vector_model != embedder.model and is_living(m, now_ms())]
-    if not stale:
-        return snapshot
-    chosen = stale[-REEMBEDDED_PER_CALL:]  # the newest matter most
-    try:
-        vectors = embedder.embed([m.text for m in chosen], deadline=min(deadline, time.monotonic() + 5))
-        unit = Unit(snapshot)
-        for memory, vector in zip(chosen, vectors, strict=True):
-            unit.touch(replace(memory, vector=vector, vector_model=embedder.model))
-        return store.commit(unit.changes, base=snapshot, deadline=deadline)
-    except Conflict as conflict:
-        return conflict.latest
-    except (ModelError, StoreError) as e:
-        logger.warning("%d memories keep no vector of %s for now: %s", len(stale), embedder.model, e)
-        return snapshot
-
-
 def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> list[Hit]:
     """Without an embedder: what shares words with the query; if nothing does, the newest, marked as such."""
     memories = index.living(snapshot).memories
@@ -109,3 +87,8 @@ def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> 
         return [Hit(m) for m in found]
     newest = sorted(memories, key=lambda m: m.updated_at, reverse=True)
     return [Hit(m, note="newest") for m in newest[:limit]]
+
+
+def _noted(hits: Sequence[Hit], note: str) -> list[Hit]:
+    """With the `note` on the first of `hits`: each costs the model that reads it, and all have it in common."""
+    return [replace(hit, note=note if hit.note is None else f"{hit.note}. {note}") for hit in hits[:1]] + list(hits[1:])

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ..scope import Scope
 from ..store.model import Memory, Snapshot
+from .embedder import Embedder
 from .ranking import LexicalIndex, Scores, Times
-from .spread import SCRIPTS, Script, Spread, Spreads, script
+from .spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
 from .text import likeness_key
 from .unit import is_living, now_ms
 
@@ -70,14 +71,15 @@ class ScopeIndex:
             held, matrix = found
             rows = [(i, script(snapshot.memories[id_].text)) for i, id_ in enumerate(held) if id_ in sample]
             by_script = {s: matrix[[i for i, written in rows if written == s]] for s in SCRIPTS}
-            self._spread = about, {s: self._spreads.learn(model, s, vectors) for s, vectors in by_script.items()}
+            enough = {s: vectors for s, vectors in by_script.items() if len(vectors) >= LEAST}
+            self._spread = about, {s: self._spreads.learn(model, s, vectors) for s, vectors in enough.items()}
 
-    def spread(self, snapshot: Snapshot, model: str, written: Script) -> Spread:
-        """What was learnt from the snapshot, if `learn_spread` was called, else from other scopes."""
+    def spread(self, snapshot: Snapshot, embedder: Embedder, written: Script, deadline: float) -> Spread:
+        """What was learnt from the snapshot, if `learn_spread` was called, else from other scopes, or the embedder."""
         about, learnt = self._spread
-        if about == (snapshot.epoch, snapshot.seq, model):
+        if about == (snapshot.epoch, snapshot.seq, embedder.model) and written in learnt:
             return learnt[written]
-        return self._spreads.known(model, written)
+        return self._spreads.ask(embedder, written, deadline)
 
     def living(self, snapshot: Snapshot) -> Living:
         """The memories of the snapshot that have not expired by now."""

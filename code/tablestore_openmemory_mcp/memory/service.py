@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ..errors import InvalidInput
@@ -50,8 +49,7 @@ class MemoryService:
         self._chat = chat
         self._embedder = embedder
         self._indexes = ScopeIndexes()
-        self._pool = ThreadPoolExecutor(settings.search_workers, thread_name_prefix="snapshot")
-        self._recall = Recall(embedder, self._pool, settings.tablestore_search_memory_min_score)
+        self._recall = Recall(embedder, settings.tablestore_search_memory_min_score)
         self._cycle: AddCycle | None = None
         self._lock = threading.Lock()
 
@@ -90,7 +88,7 @@ class MemoryService:
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
         """The memories that answer `query`, best first; at most `limit`, or TABLESTORE_SEARCH_MEMORY_LIMIT.
 
-        Raises InvalidInput, a ModelError or a StoreError.
+        While the embedder is away they are ranked by words, and a note says so. Raises InvalidInput or a StoreError.
         """
         asked = checked_text(query, "query", self._settings.max_text_length)
         most = self._settings.tablestore_search_memory_limit if limit is None else limit
@@ -165,8 +163,7 @@ class MemoryService:
         return deleted
 
     def close(self) -> None:
-        """Let go of threads and connections. The store is its opener's to close."""
-        self._pool.shutdown(wait=False)
+        """Let go of connections. The store is its opener's to close."""
         if self._chat:
             self._chat.close()
 

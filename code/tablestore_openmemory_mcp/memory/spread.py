@@ -2,27 +2,65 @@
 
 Embedders differ: of two unrelated sentences multilingual-e5 says 0.7 to 0.95, all-MiniLM 0.07 in English and 0.5 in
 Chinese, which it cannot read. So the spread is learnt from the memories themselves, by model and kind of script: most
-pairs of a scope's memories have nothing to do with each other. benchmarks/nearness.py shows it for three embedders.
+pairs of a scope's memories have nothing to do with each other. For a young scope, in a process that has seen no grown
+one, the embedder is asked about ten sentences. benchmarks/nearness.py shows it for three embedders.
 """
 
+import logging
+import math
 import re
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ServiceError
+from .embedder import Embedder
+
+logger = logging.getLogger(__name__)
+
 Script = Literal["cjk", "other"]
 SCRIPTS: Sequence[Script] = get_args(Script)
 
+# One request to any embedder (see embedder.BATCH): sentences of one kind that have nothing to do with each other.
+UNRELATED: Mapping[Script, Sequence[str]] = {
+    "other": (
+        "Lives in Lisbon",
+        "Allergic to peanuts",
+        "Uses tabs for indentation",
+        "Plays the violin on Sundays",
+        "Drives an old red van",
+        "Her brother is a dentist",
+        "Prefers PostgreSQL for new projects",
+        "Afraid of spiders",
+        "The rent is due on the fifth",
+        "Wants to climb Kilimanjaro",
+    ),
+    "cjk": (
+        "住在里斯本",
+        "对花生过敏",
+        "代码缩进用制表符",
+        "星期天拉小提琴",
+        "开一辆红色旧面包车",
+        "她的哥哥是牙医",
+        "新项目首选PostgreSQL",
+        "害怕蜘蛛",
+        "每月五号交房租",
+        "想去爬乞力马扎罗山",
+    ),
+}
 LEAST = 20  # memories whose pairs tell the spread: 190 of them
 SAMPLE = 200  # memories looked at in a scope: 19,900 pairs
 _NARROWEST = 0.005  # a third of what multilingual-e5 has; narrower is what a scope of near-copies gives
 _BELOW = 15.87  # the percentile that lies one deviation below the median of a normal distribution
 _MOST_MODELS = 64
+_PATIENCE = 3.0  # seconds for an embedder to tell what it makes of UNRELATED
+_AGAIN = 60.0  # seconds after which one that did not is asked again
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 
 
@@ -46,13 +84,11 @@ class Spread:
 ASSUMED = Spread(0.13, 0.06, learnt=False)  # where nothing was learnt yet: about what most embedders give
 
 
-def spread_among(vectors: NDArray[np.float32]) -> Spread | None:
-    """The spread of the pairs of `vectors` (n x d, L2-normalised); None of fewer than LEAST.
+def spread_among(vectors: NDArray[np.float32]) -> Spread:
+    """The spread of the pairs of `vectors` (n x d, L2-normalised; at least two).
 
     Median and lower half alone: what lies far above is related.
     """
-    if len(vectors) < LEAST:
-        return None
     chosen = vectors[evenly(len(vectors), SAMPLE)]
     pairs = (chosen @ chosen.T)[np.triu_indices(len(chosen), 1)]
     median, below = np.percentile(pairs, [50, _BELOW])
@@ -75,12 +111,11 @@ class Spreads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._learnt: OrderedDict[tuple[str, Script], tuple[int, Spread]] = OrderedDict()
+        self._asked: dict[tuple[str, Script], float] = {}
 
     def learn(self, model: str, written: Script, vectors: NDArray[np.float32]) -> Spread:
-        """The spread among `vectors`; where they are too few, what was learnt from the most there ever were."""
+        """The spread among `vectors`; what was learnt from the most there ever were is kept for other scopes."""
         own = spread_among(vectors)
-        if own is None:
-            return self.known(model, written)
         with self._lock:
             if len(vectors) > self._learnt.get((model, written), (0, ASSUMED))[0]:
                 self._learnt[model, written] = len(vectors), own
@@ -92,3 +127,18 @@ class Spreads:
         """What was learnt so far, else what is assumed of any model."""
         with self._lock:
             return self._learnt.get((model, written), (0, ASSUMED))[1]
+
+    def ask(self, embedder: Embedder, written: Script, deadline: float) -> Spread:
+        """As `known`; where nothing was learnt, the embedder tells: of ten sentences, once, in one request."""
+        known, now = self.known(embedder.model, written), time.monotonic()
+        with self._lock:
+            asked = self._asked.get((embedder.model, written), -math.inf)
+            if known.learnt or now < asked + _AGAIN:
+                return known
+            self._asked[embedder.model, written] = now
+        try:
+            vectors = embedder.embed(UNRELATED[written], deadline=min(deadline, now + _PATIENCE))
+        except ServiceError as e:
+            logger.info("how the cosines of %s spread is not known yet: %s", embedder.model, e)
+            return known
+        return self.learn(embedder.model, written, vectors)

@@ -1,15 +1,22 @@
-"""What lexical search compares: single CJK characters, and Latin words with a light English stem."""
+"""What lexical search compares: single CJK characters, emoji, and Latin words with a light English stem."""
 
 import re
-import unicodedata
 from functools import lru_cache
 from itertools import chain
 
-_CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
-_ASCII = re.compile(r"[A-Za-z0-9]+")  # what _TOKEN finds in ASCII, in a third of the time
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+from .folding import fold
 
+_CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+_EMOJI = "\u2600-\u27bf\U0001f300-\U0001faff"
+_LETTER = rf"[^\W_{_CJK}]"
+_TOKEN = re.compile(rf"[{_CJK}{_EMOJI}]|{_LETTER}+(?:[-_]{_LETTER}+)*")
+_ASCII = re.compile(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")  # what _TOKEN finds in ASCII, in a third of the time
+# max|Retries, HTTP|Server, Python|3, 72|kg
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\dA-Za-z_]+|[A-Z]|\d+")
+_MOST_PARTS = 8  # of one word; what has more is a key or a hash, and found whole
+_MOST_JOINED = 3  # parts that are one word too: Wi-Fi, e-mail, max_retries; not-so-this-one
+_LONGEST = 64  # letters of a term; longer words are told apart by as many
+_REMEMBERED = 24  # letters of a word whose terms are kept; with as many words as below they take 10 MB at most
 _STOP_WORDS = frozenset(
     """
     a about after all also am an and any are as at be because been before being but by can could did do
@@ -23,16 +30,34 @@ _STOP_CHARACTERS = frozenset("的了是我你他她它们吗呢吧啊呀哦这�
 
 
 def tokens(text: str) -> list[str]:
-    """The terms of `text`, in order, stop words left out. An identifier such as maxRetries gives its parts."""
-    words = _ASCII.findall(text) if text.isascii() else _TOKEN.findall(unicodedata.normalize("NFKC", text))
-    return list(chain.from_iterable(map(_terms, words)))
+    """The terms of `text`, in order, stop words left out. A word of several parts gives them and the whole: GitHub,
+    maxRetries, Wi-Fi, Python3."""
+    folded = fold(text)
+    words = (_ASCII if folded.isascii() else _TOKEN).findall(folded)
+    return list(chain.from_iterable(_terms(word) if len(word) <= _REMEMBERED else _made(word) for word in words))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def _terms(word: str) -> tuple[str, ...]:
-    parts = _HUMP.sub(" ", word).split(" ")
-    terms = (stem(p.lower()) if len(p) > 1 else p.lower() for p in parts)
-    return tuple(t for t in terms if t not in _STOP_WORDS and t not in _STOP_CHARACTERS)
+    return _made(word)
+
+
+def _made(word: str) -> tuple[str, ...]:
+    """Linear in the word."""
+    pieces = re.split("[-_]", word)
+    made = [term for piece in pieces for term in _parts(piece)]
+    if 1 < len(pieces) <= _MOST_JOINED:
+        made.append("".join(pieces))
+    terms = (stem(term[:_LONGEST].lower().replace("ς", "σ")) for term in made)
+    return tuple(dict.fromkeys(t for t in terms if t not in _STOP_WORDS and t not in _STOP_CHARACTERS))
+
+
+def _parts(piece: str) -> list[str]:
+    """The parts that an identifier's capitals and digits mark, and the whole of it."""
+    if piece.isalpha() and (piece.islower() or piece.isupper() or piece.istitle()):
+        return [piece]
+    parts = _PART.findall(piece)
+    return [*parts, piece] if 1 < len(parts) <= _MOST_PARTS else [piece]
 
 
 def stem(word: str) -> str:

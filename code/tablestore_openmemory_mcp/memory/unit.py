@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..store.model import Change, Memory, Snapshot, Vector
+from ..store.redo import MAX_BYTES, nbytes
 from .model import Outcome
 
+COMMIT_BYTES = MAX_BYTES - 10_000  # for the changes of one commit: see redo.nbytes
 _BOOKKEEPING = ("expired", "reconciled")  # deletions that nobody asked for, and nobody is told of
 
 
@@ -52,6 +54,13 @@ class Unit:
     def prolongs(self) -> bool:
         """Whether something known is now remembered for longer: the only TOUCH of an add."""
         return any(c.event == "TOUCH" for c in self._changes.values())
+
+    @property
+    def living(self) -> int:
+        """How many memories a person will see in the scope after the commit."""
+        came = sum(c.event == "ADD" for c in self._changes.values())
+        went = sum(c.event == "DELETE" and is_living(self.base.memories[c.id], self.now) for c in self.changes)
+        return sum(is_living(m, self.now) for m in self.base.memories.values()) + came - went
 
     def get(self, memory_id: str) -> Memory | None:
         """The memory as it will be after the commit; None if it does not exist in this scope, or expired."""
@@ -125,10 +134,16 @@ class Unit:
                 self._changes[change.id] = replace(change, new=replace(change.new, source=source))
 
     def drop_expired(self, most: int = 20) -> None:
-        """Delete some of the memories that nobody can see any more, along with the other changes."""
-        gone = [m for m in self.base.memories.values() if not is_living(m, self.now)]
+        """Delete some of the memories that nobody can see any more, along with the other changes; no more than are sure
+        to fit into one commit with them. May be called again."""
+        gone = [m for m in self.base.memories.values() if not is_living(m, self.now) and m.id not in self._changes]
+        room = COMMIT_BYTES - sum(map(nbytes, self.changes)) if gone else 0
         for m in gone[:most]:
-            self._put(Change("DELETE", m.id, None, old_text=m.text, reason="expired", actor=self.actor))
+            change = Change("DELETE", m.id, None, old_text=m.text, reason="expired", actor=self.actor)
+            room -= nbytes(change)
+            if room < 0:
+                break
+            self._put(change)
 
     def _known(self, memory_id: str) -> Memory:
         memory = self.get(memory_id)

@@ -16,6 +16,7 @@ def write(
     store: ScopeStore, make: Callable[[Snapshot], Unit], deadline: float, base: Snapshot | None = None
 ) -> tuple[Unit, Snapshot]:
     """Commit what `make` makes of the scope (as it is, or was at `base`); when another writer was first, make it anew.
+    Some memories that have expired go along, whoever writes.
 
     Returns the unit and the scope after it; a unit without changes is not committed. Raises Busy at `deadline`
     (time.monotonic()), or what `make` and the store raise.
@@ -26,6 +27,7 @@ def write(
         unit = make(base)
         if not unit.changes:
             return unit, base
+        unit.drop_expired()
         try:
             return unit, store.commit(unit.changes, base=base, deadline=deadline)
         except Conflict as conflict:

@@ -173,6 +173,7 @@ class Committer:
 
     def _check_growth(self, head: Head, base: ScopeSnapshot) -> None:
         many = head.count > self._max_memories and head.count > len(base.memories)
+        many = many and head.count - _expired(base, head) > self._max_memories
         much = (head.size or 0) > self._max_bytes and (head.size or 0) > base.size
         if many or much:
             held = f"{len(base.memories)} memories" + (f" of {base.size // 1_000_000} MB" if much else "")
@@ -207,6 +208,13 @@ def _head_after(redo: Redo, base: ScopeSnapshot) -> Head:
         emptied=base.standing.emptied,
         redo=redo,
     )
+
+
+def _expired(base: ScopeSnapshot, head: Head) -> int:
+    """How many memories of the scope nobody sees any more: a person can neither find nor delete them."""
+    changed = {change.id for change in head.redo.changes} if head.redo else set()
+    gone = (m for m in base.memories.values() if m.expires_at is not None and m.expires_at <= head.at)
+    return sum(m.id not in changed for m in gone)
 
 
 def _expires(memory: Memory) -> bool:

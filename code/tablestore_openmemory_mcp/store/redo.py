@@ -13,6 +13,7 @@ from ..errors import LimitExceeded
 from .model import Change, Memory, Vector
 
 MAX_BYTES = 2_000_000  # of the 2 MB (2,097,152) that a column holds
+_OVERHEAD = 64  # bytes: a comma, and what zlib adds to what it cannot compress
 _LENGTH = struct.Struct("<I")
 
 
@@ -25,6 +26,13 @@ class Redo:
     at: int
     tx: str
     changes: Sequence[Change]
+
+
+def nbytes(change: Change) -> int:
+    """What `change` takes of MAX_BYTES at most, however badly its texts compress."""
+    vectors: list[Vector] = []
+    text = json.dumps(_change(change, vectors), ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode()) + 4 * sum(map(len, vectors)) + _OVERHEAD
 
 
 def encode_redo(redo: Redo) -> bytes:
