@@ -13,7 +13,7 @@ from math import sqrt
 from .tokens import tokens
 
 _PER_SHARED_WORDS = 15.0  # standard deviations that full likeness in words is worth
-_MOST_MEANING = 4.0  # standard deviations; a higher cosine proves no more
+_MOST_MEANING = 5.0  # standard deviations; a higher cosine proves no more
 
 # Terms that say how somebody stands to a thing, not what the thing is: any two memories of a person may share them.
 _ATTITUDES = frozenset(

@@ -58,17 +58,17 @@ def nearest(
         place.index.learn_spread(snapshot, model, found, sample)
         dense = cosines(found, vectors, ids)
     return [
-        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact, deadline))
+        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact))
         for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)
     ]
 
 
-def spread_of(snapshot: Snapshot, place: Place, text: str, deadline: float) -> Spread:
+def spread_of(snapshot: Snapshot, place: Place, text: str) -> Spread:
     """What a cosine of `text` with a memory of the scope is to be compared with: how unrelated texts of its script
-    spread in the scope (`nearest` has learnt that), else in others, else as the embedder tells."""
+    spread in the scope (`nearest` has learnt that), else elsewhere."""
     if place.embedder is None:
         return ASSUMED
-    return place.index.spread(snapshot, place.embedder, script(text), deadline)
+    return place.index.spread(snapshot, place.embedder.model, script(text))
 
 
 def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory], spread: Spread) -> Nearby:

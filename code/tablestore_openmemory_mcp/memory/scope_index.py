@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..scope import Scope
 from ..store.model import Memory, Snapshot
-from .embedder import Embedder
 from .ranking import LexicalIndex, Scores, Times
 from .spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
 from .text import likeness_key
@@ -35,7 +34,7 @@ class ScopeIndex:
     def __init__(self, spreads: Spreads | None = None) -> None:
         """`spreads`: what all scopes of the process learn together."""
         self._lock = threading.Lock()
-        self._spreads = spreads or Spreads()
+        self.spreads = spreads or Spreads()
         self._spread: tuple[tuple[object, ...], Mapping[Script, Spread]] = (), {}
         self._lexical = LexicalIndex()
         self._indexed: Snapshot | None = None
@@ -72,14 +71,14 @@ class ScopeIndex:
             rows = [(i, script(snapshot.memories[id_].text)) for i, id_ in enumerate(held) if id_ in sample]
             by_script = {s: matrix[[i for i, written in rows if written == s]] for s in SCRIPTS}
             enough = {s: vectors for s, vectors in by_script.items() if len(vectors) >= LEAST}
-            self._spread = about, {s: self._spreads.learn(model, s, vectors) for s, vectors in enough.items()}
+            self._spread = about, {s: self.spreads.learn(model, s, vectors) for s, vectors in enough.items()}
 
-    def spread(self, snapshot: Snapshot, embedder: Embedder, written: Script, deadline: float) -> Spread:
-        """What was learnt from the snapshot, if `learn_spread` was called, else from other scopes, or the embedder."""
+    def spread(self, snapshot: Snapshot, model: str, written: Script) -> Spread:
+        """What was learnt from the snapshot, if `learn_spread` was called, else from other texts."""
         about, learnt = self._spread
-        if about == (snapshot.epoch, snapshot.seq, embedder.model) and written in learnt:
+        if about == (snapshot.epoch, snapshot.seq, model) and written in learnt:
             return learnt[written]
-        return self._spreads.ask(embedder, written, deadline)
+        return self.spreads.known(model, written)
 
     def living(self, snapshot: Snapshot) -> Living:
         """The memories of the snapshot that have not expired by now."""

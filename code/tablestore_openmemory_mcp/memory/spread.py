@@ -3,14 +3,12 @@
 Embedders differ: of two unrelated sentences multilingual-e5 says 0.7 to 0.95, all-MiniLM 0.07 in English and 0.5 in
 Chinese, which it cannot read. So the spread is learnt from the memories themselves, by model and kind of script: most
 pairs of a scope's memories have nothing to do with each other. For a young scope, in a process that has seen no grown
-one, the embedder is asked about ten sentences. benchmarks/nearness.py shows it for three embedders.
+one, sentences of our own travel with the first adds' texts, in the same request. benchmarks/nearness.py shows it for
+three embedders.
 """
 
-import logging
-import math
 import re
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,15 +17,10 @@ from typing import Literal, get_args, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ServiceError
-from .embedder import Embedder
-
-logger = logging.getLogger(__name__)
-
 Script = Literal["cjk", "other"]
 SCRIPTS: Sequence[Script] = get_args(Script)
 
-# One request to any embedder (see embedder.BATCH): sentences of one kind that have nothing to do with each other.
+# Sentences of one kind that have nothing to do with each other.
 UNRELATED: Mapping[Script, Sequence[str]] = {
     "other": (
         "Lives in Lisbon",
@@ -59,8 +52,7 @@ SAMPLE = 200  # memories looked at in a scope: 19,900 pairs
 _NARROWEST = 0.005  # a third of what multilingual-e5 has; narrower is what a scope of near-copies gives
 _BELOW = 15.87  # the percentile that lies one deviation below the median of a normal distribution
 _MOST_MODELS = 64
-_PATIENCE = 3.0  # seconds for an embedder to tell what it makes of UNRELATED
-_AGAIN = 60.0  # seconds after which one that did not is asked again
+_ENOUGH = 6  # of UNRELATED, whose 15 pairs tell enough
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 
 
@@ -111,7 +103,7 @@ class Spreads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._learnt: OrderedDict[tuple[str, Script], tuple[int, Spread]] = OrderedDict()
-        self._asked: dict[tuple[str, Script], float] = {}
+        self._told: OrderedDict[tuple[str, Script], dict[str, NDArray[np.float32]]] = OrderedDict()
 
     def learn(self, model: str, written: Script, vectors: NDArray[np.float32]) -> Spread:
         """The spread among `vectors`; what was learnt from the most there ever were is kept for other scopes."""
@@ -128,17 +120,23 @@ class Spreads:
         with self._lock:
             return self._learnt.get((model, written), (0, ASSUMED))[1]
 
-    def ask(self, embedder: Embedder, written: Script, deadline: float) -> Spread:
-        """As `known`; where nothing was learnt, the embedder tells: of ten sentences, once, in one request."""
-        known, now = self.known(embedder.model, written), time.monotonic()
+    def wanted(self, model: str, written: Script, most: int) -> Sequence[str]:
+        """At most `most` of UNRELATED whose vectors would tell what is not known of `model` yet; none if it is."""
         with self._lock:
-            asked = self._asked.get((embedder.model, written), -math.inf)
-            if known.learnt or now < asked + _AGAIN:
-                return known
-            self._asked[embedder.model, written] = now
-        try:
-            vectors = embedder.embed(UNRELATED[written], deadline=min(deadline, now + _PATIENCE))
-        except ServiceError as e:
-            logger.info("how the cosines of %s spread is not known yet: %s", embedder.model, e)
-            return known
-        return self.learn(embedder.model, written, vectors)
+            if (model, written) in self._learnt:
+                return ()
+            had = self._told.get((model, written), {})
+            return [text for text in UNRELATED[written] if text not in had][:most]
+
+    def told(self, model: str, written: Script, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Take what the embedder made of `texts`, which were `wanted`: n x d, L2-normalised; NaN for a refused one."""
+        with self._lock:
+            had = self._told.setdefault((model, written), {})
+            had.update((text, v) for text, v in zip(texts, vectors, strict=True) if not np.isnan(v).any())
+            while len(self._told) > _MOST_MODELS:
+                self._told.popitem(last=False)
+            rows = list(had.values())
+        if len(rows) >= _ENOUGH:
+            self.learn(model, written, np.stack(rows))
+            with self._lock:
+                self._told.pop((model, written), None)
