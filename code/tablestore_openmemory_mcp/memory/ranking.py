@@ -8,6 +8,7 @@ conversations, so that BEAM-100K and our Chinese set do not lose; flat around it
 """
 
 import math
+from array import array
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
@@ -21,42 +22,45 @@ from .tokens import tokens
 Scores = NDArray[np.float64]
 Slots = NDArray[np.int64]
 Times = NDArray[np.int64]
-Postings = tuple[NDArray[np.int32], NDArray[np.int32]]  # slots, and how often the term is in each
+_Text = tuple[str, int]  # whose it is, and its hash: neither the memory nor the text
 
 _LEXICAL_WEIGHT, _STEEPNESS = 1.6, 2.5
 _GIVING, _GIVEN = 20, 0.2
 _SOON = 3_600_000  # ms; what was made further apart belongs to another conversation
 _RUNNER_UP = 20  # the lexical hit from which the best has to stand out
 _K1, _B = 1.2, 0.75  # BM25's usual constants
+_TERM_BYTES, _SLOT_BYTES = 330, 220  # what Python needs around one, roughly
 _MOSTLY_DEAD = 0.5  # share of slots of gone memories above which the index is built anew
 
 
 class LexicalIndex:
     """An inverted index of one scope that follows its snapshots. Not thread-safe: the owner locks.
 
-    Every version of a memory gets a slot; a changed or deleted one leaves its slot dead.
+    Every text of a memory gets a slot; a changed or deleted one leaves its slot dead. No memory is held on to: its
+    vector, and a snapshot that nobody else wants any more, would stay with it.
     """
 
     def __init__(self) -> None:
         self._clear()
 
     def _clear(self) -> None:
-        self._slots: dict[Memory, int] = {}  # by identity
+        self._slots: dict[_Text, int] = {}
         self._lengths = np.zeros(0, np.int64)  # in terms, of each slot
         self._alive = np.zeros(0, bool)
         self._terms: defaultdict[str, int] = defaultdict()
         self._terms.default_factory = self._terms.__len__  # a new term gets the next number
-        self._postings: list[list[Postings]] = []  # by the term's number, in order of slots
+        self._postings: list[array[int]] = []  # by the term's number: slot, how often, and so on, in order of slots
+        self._posted = 0
 
     def follow(self, memories: Mapping[str, Memory]) -> None:
         """Make the index that of `memories`."""
-        now = set(memories.values())
+        now = set(map(_text, memories.values()))
         gone = self._slots.keys() - now
         if len(self._alive) > 64 and len(now) < _MOSTLY_DEAD * len(self._alive):
             self._clear()
         else:
-            self._alive[[self._slots.pop(memory) for memory in gone]] = False
-        fresh = [memory for memory in memories.values() if memory not in self._slots]
+            self._alive[[self._slots.pop(text) for text in gone]] = False
+        fresh = [memory for memory in memories.values() if _text(memory) not in self._slots]
         if fresh:
             self._insert(fresh)
 
@@ -68,18 +72,19 @@ class LexicalIndex:
         pairs, counts = np.unique(pairs, return_counts=True)
         terms, places = np.divmod(pairs, len(texts))
         first = len(self._alive)
-        slots, often = (first + places).astype(np.int32), counts.astype(np.int32)
+        posted = np.stack([first + places, counts], axis=1).astype(np.int32)
         bounds = [*np.flatnonzero(np.diff(terms, prepend=-1)).tolist(), len(terms)]
-        self._postings.extend([] for _ in range(len(self._terms) - len(self._postings)))
+        self._postings.extend(array("i") for _ in range(len(self._terms) - len(self._postings)))
         for begin, end in pairwise(bounds):
-            self._postings[terms[begin]].append((slots[begin:end], often[begin:end]))
-        self._slots.update(zip(memories, range(first, first + len(memories)), strict=True))
+            self._postings[terms[begin]].frombytes(posted[begin:end].tobytes())
+        self._posted += len(posted)
+        self._slots.update(zip(map(_text, memories), range(first, first + len(memories)), strict=True))
         self._lengths = np.append(self._lengths, lengths)
         self._alive = np.append(self._alive, np.ones(len(memories), bool))
 
     def slots(self, memories: Sequence[Memory]) -> Slots:
         """Where the `memories`, all of them followed, are in what `scores` gives."""
-        return np.array([self._slots[memory] for memory in memories], np.int64)
+        return np.array([self._slots[_text(memory)] for memory in memories], np.int64)
 
     def scores(self, query: str) -> Scores:
         """BM25 of `query` for every slot; 0 where no term matches."""
@@ -88,17 +93,20 @@ class LexicalIndex:
         norm = _K1 * (1 - _B + _B * self._lengths / max(1.0, self._lengths[self._alive].sum() / max(1, living)))
         for term in set(tokens(query)):
             if term in self._terms:
-                slots, often = self._joined(self._terms[term])
+                slots, often = np.frombuffer(self._postings[self._terms[term]], np.int32).reshape(-1, 2).T
                 having = int(self._alive[slots].sum())
                 idf = math.log(1 + (living - having + 0.5) / (having + 0.5))
                 total[slots] += idf * often * (_K1 + 1) / (often + norm[slots])
         return total
 
-    def _joined(self, term: int) -> Postings:
-        parts = self._postings[term]
-        if len(parts) > 1:
-            parts[:] = [(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))]
-        return parts[0]
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, roughly."""
+        return _TERM_BYTES * len(self._postings) + 8 * self._posted + _SLOT_BYTES * len(self._alive)
+
+
+def _text(memory: Memory) -> _Text:
+    return memory.id, hash(memory.text)
 
 
 def best(scores: Scores, k: int) -> list[int]:

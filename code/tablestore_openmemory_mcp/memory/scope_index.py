@@ -1,9 +1,11 @@
 """What this process has worked out about a scope's texts, kept in step with the snapshots it sees."""
 
 import math
+import sys
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,51 +18,70 @@ from .spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
 from .text import likeness_key
 from .unit import is_living, now_ms
 
+INDEX_BYTES = 48 * 1024 * 1024
+_INDEX_BYTES = 4_000  # of an empty one
+_KEY_BYTES = 200  # of a key's place
+Reference = weakref.ref[Snapshot]
 Matrix = tuple[Sequence[str], NDArray[np.float32]]  # ids and their L2-normalised vectors: ScopeStore.candidates
 
 
 class Living(NamedTuple):
     """What can be found at one commit."""
 
-    snapshot: Snapshot
     until: float  # ms since the epoch: when the first of them expires
     memories: Sequence[Memory]  # the last made first
     made: Times  # their `created_at`
 
 
 class ScopeIndex:
-    """Thread-safe. Every question names the snapshot that it is about."""
+    """Thread-safe. Every question names the snapshot that it is about; none is kept alive by that."""
 
-    def __init__(self, spreads: Spreads | None = None) -> None:
-        """`spreads`: what all scopes of the process learn together."""
+    def __init__(self, spreads: Spreads | None = None, grown: Callable[[], None] = lambda: None) -> None:
+        """`spreads`: what all scopes of the process learn together; `grown`: called when `nbytes` may have."""
         self._lock = threading.Lock()
+        self._grown = grown
         self.spreads = spreads or Spreads()
         self._spread: tuple[tuple[object, ...], Mapping[Script, Spread]] = (), {}
         self._lexical = LexicalIndex()
-        self._indexed: Snapshot | None = None
-        self._keys: dict[Memory, str] = {}
-        self._living: Living | None = None
+        self._indexed: Reference | None = None
+        self._keys: dict[tuple[str, int], str] = {}  # by the memory's id and the hash of its text
+        self._keys_bytes = 0
+        self._living: tuple[Reference, Living] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory, roughly."""
+        return self._lexical.nbytes + self._keys_bytes
 
     def bm25(self, snapshot: Snapshot, queries: Sequence[str], memories: Sequence[Memory]) -> Scores:
         """The BM25 score of each query for each of the snapshot's `memories`: k x n; 0 where no term matches."""
         with self._lock:
-            if snapshot is not self._indexed:
+            follows = self._indexed is None or self._indexed() is not snapshot
+            if follows:
                 self._lexical.follow(snapshot.memories)
-                self._indexed = snapshot
+                self._indexed = weakref.ref(snapshot)
             slots = self._lexical.slots(memories)
-            return np.stack([self._lexical.scores(query)[slots] for query in queries])
+            scores = np.stack([self._lexical.scores(query)[slots] for query in queries])
+        if follows:
+            self._grown()
+        return scores
 
     def alike(self, snapshot: Snapshot, among: Iterable[Memory]) -> dict[str, Memory]:
         """The memories `among` those of the snapshot by `likeness_key`; the first of those that share one."""
         if len(self._keys) > 2 * len(snapshot.memories):
-            self._keys = {m: key for m in snapshot.memories.values() if (key := self._keys.get(m)) is not None}
-        keys = self._keys  # without the lock: at worst a key is made twice
+            self._keys, self._keys_bytes = {}, 0
+        keys, grew = self._keys, 0  # without the lock: at worst a key is made twice, or counted twice
         found: dict[str, Memory] = {}
         for memory in among:
-            key = keys.get(memory)
+            name = memory.id, hash(memory.text)
+            key = keys.get(name)
             if key is None:
-                key = keys[memory] = likeness_key(memory.text)
+                key = keys[name] = likeness_key(memory.text)
+                grew += _KEY_BYTES + sys.getsizeof(key)
             found.setdefault(key, memory)
+        if grew:
+            self._keys_bytes += grew
+            self._grown()
         return found
 
     def learn_spread(self, snapshot: Snapshot, model: str, found: Matrix, sample: Collection[str]) -> None:
@@ -83,31 +104,45 @@ class ScopeIndex:
     def living(self, snapshot: Snapshot) -> Living:
         """The memories of the snapshot that have not expired by now."""
         now = now_ms()
-        living = self._living
-        if living is None or living.snapshot is not snapshot or living.until <= now:
-            memories = [m for m in reversed(list(snapshot.memories.values())) if is_living(m, now)]
-            until = min((m.expires_at for m in memories if m.expires_at is not None), default=math.inf)
-            made = np.array([m.created_at for m in memories], np.int64)
-            living = self._living = Living(snapshot, until, memories, made)
+        held = self._living
+        if held is not None and held[0]() is snapshot and now < held[1].until:
+            return held[1]
+        memories = [m for m in reversed(list(snapshot.memories.values())) if is_living(m, now)]
+        until = min((m.expires_at for m in memories if m.expires_at is not None), default=math.inf)
+        living = Living(until, memories, np.array([m.created_at for m in memories], np.int64))
+        self._living = weakref.ref(snapshot, self._let_go), living
         return living
+
+    def _let_go(self, snapshot: Reference) -> None:
+        if self._living is not None and self._living[0] is snapshot:
+            self._living = None
 
 
 class ScopeIndexes:
-    """The index of each scope, the least recently used forgotten first. Thread-safe."""
+    """The index of each scope within a bound of bytes, the least recently used forgotten first. Thread-safe.
 
-    def __init__(self, most: int = 256) -> None:
-        self._most = most
+    With the store's SNAPSHOT_BYTES this is what a process keeps of its scopes.
+    """
+
+    def __init__(self, max_bytes: int = INDEX_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._spreads = Spreads()
         self._lock = threading.Lock()
         self._indexes: OrderedDict[Scope, ScopeIndex] = OrderedDict()
 
     def of(self, scope: Scope) -> ScopeIndex:
         with self._lock:
-            index = self._indexes.setdefault(scope, ScopeIndex(self._spreads))
+            index = self._indexes.get(scope)
+            if index is None:
+                index = self._indexes[scope] = ScopeIndex(self._spreads, self._trim)
             self._indexes.move_to_end(scope)
-            while len(self._indexes) > self._most:
-                self._indexes.popitem(last=False)
             return index
+
+    def _trim(self) -> None:
+        with self._lock:
+            held = sum(_INDEX_BYTES + index.nbytes for index in self._indexes.values())
+            while held > self._max_bytes and len(self._indexes) > 1:
+                held -= _INDEX_BYTES + self._indexes.popitem(last=False)[1].nbytes
 
     def forget(self, scope: Scope) -> None:
         with self._lock:
