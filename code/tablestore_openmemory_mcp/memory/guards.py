@@ -22,15 +22,16 @@ _VALUE = r"[!#-&(-+\--:<-_a-~]{1,400}"  # printable ASCII, but for quotes, comma
 _VENDORS = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
     r"(?:LTAI|AKI[AD]|ASIA|AKLT)[0-9A-Za-z]{12,64}"
-    r"|(?:sk|rk|pk)[-_](?:live|test)_[0-9A-Za-z]{16,}|sk-[\w-]{16,}"
+    r"|(?:sk|rk|pk)[-_](?:live|test|prod)_[0-9A-Za-z]{16,}|sk-[\w-]{16,}"
     r"|gh[oprsu]_[0-9A-Za-z]{30,}|github_pat_\w{30,}|gl(?:pat|rt|dt|ptt|soat|ft)-[\w-]{20,}"
     r"|npm_[0-9A-Za-z]{30,}|pypi-[\w-]{40,}|rubygems_[0-9a-f]{40,}|dckr_pat_[\w-]{20,}"
     r"|AIza[\w-]{30,}|GOCSPX-[\w-]{20,}|1//0[\w-]{30,}|ya29\.[\w-]{20,}|STS\.[0-9A-Za-z]{16,}"
-    r"|(?:hf|gsk|r8|whsec|figd|ntn|secret|sbp|glsa|sntrys|pscale_tkn|lin_api|fo1)_[\w-]{30,}"
+    r"|(?:hf|gsk|r8|api_org|sgp(?:_local)?|whsec|figd|ntn|secret|sbp|glsa|sntrys|pscale_tkn|lin_api|fo1)_[\w-]{30,}"
     r"|(?:pplx|xai|nvapi|tvly|m0|sq0csp)-[\w-]{24,}|key-[0-9a-f]{32}|dapi[0-9a-f]{32}|SEC[0-9a-f]{64}"
-    r"|shp(?:at|ss|ca|pa)_[0-9a-f]{32}|dop_v1_[0-9a-f]{40,}|EAA[A-Z][0-9A-Za-z]{90,}"
+    r"|shp(?:at|ss|ca|pa)_[0-9a-f]{32}|do[por]_v1_[0-9a-f]{40,}|\d{14,17}\|[\w-]{26,28}|EAA[A-Z][0-9A-Za-z]{90,}"
     r"|xox[abeprs]-[0-9A-Za-z-]{10,}|xapp-\d-[0-9A-Za-z-]{10,}|(?:bot)?\d{8,10}:AA[\w-]{33}|ATATT3x[\w-]{20,}"
     r"|SG\.[\w-]{16,64}\.[\w-]{16,64}|hv[sb]\.[\w-]{20,}|pat\w{14}\.[0-9a-f]{64}"
+    r"|[\w.~]{3}\dQ~[\w.~-]{30,36}"
     r"|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,40}"
     r")",
     re.ASCII,
@@ -38,7 +39,7 @@ _VENDORS = re.compile(
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----|AGE-SECRET-KEY-1[0-9A-Z]{40}")
 _DOTTED = re.compile(r"[\w.-]+", re.ASCII)
 _WEBHOOKS = re.compile(
-    r"(?:hooks\.slack\.com/services/\w{1,20}/\w{1,20}/|discord(?:app)?\.com/api/webhooks/\d{1,24}/"
+    r"(?:hooks\.slack\.com/(?:services|workflows)/(?:\w{1,20}/){2,3}|discord(?:app)?\.com/api/webhooks/\d{1,24}/"
     r"|qyapi\.weixin\.qq\.com/cgi-bin/webhook/send\?key=|open\.feishu\.cn/open-apis/bot/v2/hook/"
     r"|oapi\.dingtalk\.com/robot/send\?access_token=)([\w-]{8,100})",
     re.ASCII,
@@ -48,7 +49,7 @@ _HEADER = re.compile(r"(?i:\bBearer\s{1,4}|authorization[\"']?\s?[:=]\s?[\"']?To
 _BASIC = re.compile(r"(?i:\bBasic\s)([0-9A-Za-z+/]{8,400}={0,2})")
 _COMMAND = re.compile(
     r"\b(?:docker login|sshpass|mysql(?:dump|admin)?)\b[^\n|;]{0,80}?\s-p\s?[\"']?(" + _VALUE + r")"
-    r"|\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user)\s[\"']?[\w.@-]{1,64}:(" + _VALUE + r")"
+    r"|\bcurl\b[^\n|;]{0,200}?\s(?:-u|--user)\s{1,4}[\"']?[\w.@-]{0,64}:[\"']?(" + _VALUE + r")"
     r"|\bhtpasswd\s-\w{0,4}b\w{0,4}\s\S{1,100}\s\S{1,64}\s(" + _VALUE + r")"
     r"|\becho\s[\"']?(" + _VALUE + r")[\"']?\s?\|\s?docker login"
 )
@@ -60,6 +61,7 @@ _LOGIN = re.compile(
     re.IGNORECASE,
 )
 _KEY = re.compile(
+    r"(?<!public[ _-])(?<!public)(?<!csrf[ _-])(?<!csrf)"
     r"(?:secret(?:[ _-]?access)?(?:[ _-]?key)?|(?:api|app|access|account|private|license|encryption|signing)[ _-]?key"
     r"(?:[ _-]?secret)?|(?<=[a-z]_)key|secret_key_base|token|[?&]sig|\b[as]k(?=\s?[=:：是]))"
     + _VARIANT
@@ -85,6 +87,7 @@ _PLACEHOLDER = re.compile(
     r"|sample|your?[-_]|my[-_]|password|passwd|secret|token|insecure|(?:pass|pw|pwd|guest|none|null|undefined)\W*$)",
     re.IGNORECASE,
 )
+_PLACE_INSIDE = re.compile(r"x{6}|your[_-]|[_-]here\b", re.IGNORECASE)
 _MADE_BY = re.compile(  # how a secret is made or kept, in place of one
     r"(?:(?:argon|bcrypt|scrypt|pbkdf|oauth|jwt|base|uuid|openssl|gpg|1password|keepass|lastpass|bitwarden|pkcs|hmac|totp"
     r"|fido|webauthn|kerberos|ldap)\W?\d{0,5}[a-z]{0,8}|(?:sha|md|aes|rsa|hs|rs|es|ed|x|utf)-?\d{1,5})(?![\w!@#$%^&*+=?])",
@@ -112,9 +115,12 @@ def refuse_credentials(text: str) -> None:
 
 def _looks_random(run: str) -> bool:
     """Whether `run` is a machine's: letters and digits in no order, rather than words with numbers."""
-    if not any(map(str.isdigit, run)) or not any(map(str.isalpha, run)):
-        return False
-    if all(_WORDY_PIECE.fullmatch(piece) for piece in _SEPARATORS.split(run)):
+    upper, lower = sum(map(str.isupper, run)), sum(map(str.islower, run))
+    if any(map(str.isdigit, run)):
+        in_order = not upper + lower or all(_WORDY_PIECE.fullmatch(piece) for piece in _SEPARATORS.split(run))
+    else:
+        in_order = upper < 5 or lower < 5 or len(run) < _LONG
+    if in_order or _PLACE_INSIDE.search(run):
         return False
     return sum(len(word) for word in _LOWER_RUN.findall(run)) < 0.6 * len(run) and len(set(run)) > 5
 
