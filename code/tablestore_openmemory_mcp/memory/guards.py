@@ -57,26 +57,26 @@ _COMMAND = re.compile(
 # A name, what joins it to its value, and the value. What goes on in letters is another word: tokenizer, access keys.
 _VARIANT = r"(?:_(?:prod|production|dev|test|staging|live|backup|\d{1,2}))?(?![a-z])(?!_[a-z])"
 _LOGIN = re.compile(
-    r"(?:password|passwd|passphrase|passcode|\bpwd|(?<![a-z])pass|\bpin)" + _VARIANT + r"|密码|密碼|口令",
+    r"(?:password|passwd|passphrase|passcode|\bpwd?|(?<![a-z])pass|\bpin)" + _VARIANT + r"|密码|密碼|口令",
     re.IGNORECASE,
 )
 _KEY = re.compile(
     r"(?<!public[ _-])(?<!public)(?<!csrf[ _-])(?<!csrf)"
     r"(?:secret(?:[ _-]?access)?(?:[ _-]?key)?|(?:api|app|access|account|private|license|encryption|signing)[ _-]?key"
-    r"(?:[ _-]?secret)?|(?<=[a-z]_)key|secret_key_base|token|[?&]sig|\b[as]k(?=\s?[=:：是]))"
-    + _VARIANT
-    + r"|密钥|密鑰|私钥|私鑰|令牌",
+    r"(?:[ _-]?secret)?"
+    r"|(?<!primary_)(?<!foreign_)(?<!cache_)(?<!sort_)(?<!partition_)(?<!idempotency_)(?<!object_)"
+    r"(?<=[a-z]_)key|secret_key_base|token|[?&]sig|\b[as]k(?=\s?[=:：是]))" + _VARIANT + r"|密钥|密鑰|私钥|私鑰|令牌",
     re.IGNORECASE,
 )
 _ABOUT = r"(?:\s(?:for|of|to|on)(?:\s[\w'.-]{1,24}){1,5}?|\s?[(（][^()（）\n]{1,40}[)）])?"
 _JOIN = re.compile(
-    _ABOUT + r"[\"'`”’]?\s{0,4}(?:=|:|：|\s(?:is|was)\b(?:\s(?:now|changed to|set to|reset to)\b)?"
-    r"|已?经?(?:就?是|改[成为]|换[成为]|设[成为]|为)了?)\s?[=:：]?>?\s{0,4}[\"'`“‘]?(?=[!-~])",
+    _ABOUT + r"[\"'`”’]?\s{0,4}(?:=|->|:|：|\s(?:is|was)\b(?:\s(?:now|changed to|set to|reset to)\b)?"
+    r"|已?经?(?:就?是|改[成为]|换[成为]|设[成为]|就?用的?|为)了?)\s?[=:：]?>?\s{0,4}[\"'`“‘]?(?=[!-~])",
     re.IGNORECASE,
 )
 _SPACE = re.compile(r"(?:(?<=[\u4e00-\u9fff])|[ \t/]{1,3})[\"'`“]?(?=[!-~])")
 _VALUE_AT = re.compile(_VALUE)
-_ACCOUNT = re.compile(r"\b(?:login|user(?:name)?|account)\b|账号|帐号|用户名", re.IGNORECASE)
+_ACCOUNT = re.compile(r"\b(?:login|user(?:name)?|account|root|admin|wi-?fi)\b|账号|帐号|用户名", re.IGNORECASE)
 
 _REFERENCE = re.compile(
     r"[<{\[/~*.]|\$[{(]|\$\w+$|%\w+%|#\{|(?:https?|op|vault|file|secret|ssm)://|arn:|projects/|ENC[\[(]|vault:"
@@ -198,15 +198,21 @@ def _values(text: str, name: re.Pattern[str], join: re.Pattern[str]) -> Iterator
 
 def _password(text: str) -> bool:
     for named, value, after in _values(text, _LOGIN, _JOIN):
-        shortest = 4 if named[0].lower() == "pin" and value.isdigit() else 6
-        if _looks_chosen(value, shortest) and _ends(after):
+        name = named[0].lower()
+        if name in ("pass", "pw") and text[named.start() - 1 : named.start()] != "_" and not _has_account(text, named):
+            continue  # a mountain pass, tests that pass
+        if _looks_chosen(value, 4 if name == "pin" and value.isdigit() else 6) and _ends(after):
             return True
     for named, value, after in _values(text, _LOGIN, _SPACE):
         if not _looks_chosen(value, 6 if value.isdigit() else 8) or not _ends(after):
             continue
-        if not named[0].isascii() or _ACCOUNT.search(text, max(0, named.start() - 60), named.start()):
+        if not named[0].isascii() or _has_account(text, named):
             return True
     return False
+
+
+def _has_account(text: str, named: re.Match[str]) -> bool:
+    return _ACCOUNT.search(text, max(0, named.start() - 60), named.start()) is not None
 
 
 def _ends(after: str) -> bool:
