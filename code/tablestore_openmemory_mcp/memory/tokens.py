@@ -1,9 +1,10 @@
 """What lexical search compares: single CJK characters, and Latin words with a light English stem."""
 
 import re
-import unicodedata
 from functools import lru_cache
 from itertools import chain
+
+from ..normalization import normalized
 
 _CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
@@ -24,7 +25,7 @@ _STOP_CHARACTERS = frozenset("的了是我你他她它们吗呢吧啊呀哦这�
 
 def tokens(text: str) -> list[str]:
     """The terms of `text`, in order, stop words left out. An identifier such as maxRetries gives its parts."""
-    words = _ASCII.findall(text) if text.isascii() else _TOKEN.findall(unicodedata.normalize("NFKC", text))
+    words = _ASCII.findall(text) if text.isascii() else _TOKEN.findall(normalized("NFKC", text))
     return list(chain.from_iterable(map(_terms, words)))
 
 
