@@ -3,6 +3,8 @@
 import unicodedata
 from dataclasses import dataclass
 
+from .normalization import normalized
+
 MAX_NAME_BYTES = 256  # a Tablestore primary key column holds 1 KB; all of a row's together 1000 B if search-indexed
 
 NAME_RULE = "1 to 256 bytes of UTF-8, without control characters and without '/' (Chinese, spaces and emoji are fine)"
@@ -14,7 +16,7 @@ class InvalidName(ValueError):
 
 def valid_name(value: str, what: str) -> str:
     """`value` in Unicode NFC. Raises InvalidName, naming `what` ("user_id", "client_name"), if it breaks NAME_RULE."""
-    name = unicodedata.normalize("NFC", value)
+    name = normalized("NFC", value)
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

@@ -6,10 +6,10 @@ in the texts.
 """
 
 import re
-import unicodedata
 from itertools import pairwise
 from math import sqrt
 
+from ..normalization import normalized
 from .tokens import tokens
 
 _PER_SHARED_WORDS = 15.0  # standard deviations that full likeness in words is worth
@@ -131,4 +131,4 @@ def _share(part: Terms, whole: Terms) -> float:
 
 
 def _numbers(text: str) -> set[str]:
-    return set(_NUMBER.findall(unicodedata.normalize("NFKC", text)))
+    return set(_NUMBER.findall(normalized("NFKC", text)))

@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 
+from ..normalization import normalized
+
 _GROUPED = re.compile(r"(?<=[0-9])[,'’](?=[0-9]{3}(?![0-9]))")  # 1,299 and 1'299; not 1,29 nor 3,14159
 _INVISIBLE = "\u00ad\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"  # of hyphenation and emoji
 # Combining accents; Hebrew and Arabic vowels, which few write.
@@ -25,7 +27,7 @@ _CHINESE = re.compile("[\u4e00-\u9fff]")
 def fold(text: str) -> str:
     """`text` in that spelling; the same again if it is folded already."""
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_letters())
+        text = normalized("NFKC", text).translate(_letters())
         if _CHINESE.search(text):
             text = text.translate(_simplified())
     return _GROUPED.sub("", text)

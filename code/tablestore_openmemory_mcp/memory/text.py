@@ -1,12 +1,11 @@
 """Texts at the border: what the caller may pass, and what of a model's output is kept."""
 
-import re
-import unicodedata
-
 from ..errors import InvalidInput
+from ..normalization import normalized
 
-# Neither + nor #: C, C++ and C# differ.
-_END_MARKS = re.compile(r"^[\s\"'“”‘’「」]+|[\s.,;:!?。，、；：！？…~～\"'“”‘’「」]+$")
+_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\u1680\u2028\u2029"  # what NFKC leaves of white space
+_QUOTES = "\"'“”‘’「」"
+_END_MARKS = _SPACE + _QUOTES + ".,;:!?。，、；：！？…~～"  # neither + nor #: C, C++ and C# differ
 
 
 def checked_text(text: str, what: str, limit: int) -> str:
@@ -20,7 +19,7 @@ def checked_text(text: str, what: str, limit: int) -> str:
         raise InvalidInput(f"The {what} holds a lone surrogate; {rule}.") from None
     if len(text) > limit:
         raise InvalidInput(f"The {what} has {len(text):,} characters; {rule}.", setting="MAX_TEXT_LENGTH")
-    checked = unicodedata.normalize("NFC", text).strip()
+    checked = normalized("NFC", text).strip()
     if not checked:
         raise InvalidInput(f"The {what} is empty; {rule}.")
     return checked
@@ -29,7 +28,7 @@ def checked_text(text: str, what: str, limit: int) -> str:
 def repaired_text(text: str) -> str:
     """What a model wrote, fit to be stored: surrogate pairs joined, lone ones and NULs dropped, outer space gone."""
     joined = text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
-    return unicodedata.normalize("NFC", joined.replace("\x00", "")).strip()
+    return normalized("NFC", joined.replace("\x00", "")).strip()
 
 
 def likeness_key(text: str) -> str:
@@ -37,5 +36,5 @@ def likeness_key(text: str) -> str:
 
     The case inside a word is kept: FOO_BAR and foo_bar are what a coding preference is about.
     """
-    folded = _END_MARKS.sub("", unicodedata.normalize("NFKC", text))
+    folded = normalized("NFKC", text).lstrip(_SPACE + _QUOTES).rstrip(_END_MARKS)
     return " ".join(word.lower() if word.istitle() else word for word in folded.split())

@@ -1,7 +1,6 @@
 """What the store gives and takes. Plain values; nothing here talks to Tablestore."""
 
 import hashlib
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -9,6 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..normalization import normalized
 from ..scope import Scope
 
 Vector = NDArray[np.float32]
@@ -17,7 +17,7 @@ Event = Literal["ADD", "UPDATE", "DELETE", "TOUCH"]
 
 def text_hash(text: str) -> str:
     """SHA-256 (hex) of `text` in Unicode NFC with its white space collapsed: what makes two memories the same."""
-    return hashlib.sha256(" ".join(unicodedata.normalize("NFC", text).split()).encode()).hexdigest()
+    return hashlib.sha256(" ".join(normalized("NFC", text).split()).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

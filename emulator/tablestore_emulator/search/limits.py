@@ -9,6 +9,7 @@ ROWS_FROM_INDEX = 1000  # of a page whose columns all come from the index
 REACH = 100_000  # offset + limit
 TOP_K = 1000
 TERMS = 1024
+WILDCARD = 32  # characters of a pattern
 SUB_QUERIES = 1024
 DEPTH = 64  # of queries in queries; a guess, the documents name none
 COLUMNS = 128  # columns_to_get

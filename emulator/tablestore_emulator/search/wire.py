@@ -11,7 +11,7 @@ from ..errors import invalid, unsupported
 from ..plainbuffer import Value, check_variant, from_variant
 from ..protobufs import parse
 from . import query as q
-from .limits import DEPTH, SUB_QUERIES, TERMS, TOP_K
+from .limits import DEPTH, SUB_QUERIES, TERMS, TOP_K, WILDCARD
 from .schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric
 
 _MODES = {pb.SORT_MODE_MIN: "min", pb.SORT_MODE_MAX: "max", pb.SORT_MODE_AVG: "avg"}
@@ -131,7 +131,7 @@ class QueryReader:
             pb.TERMS_QUERY: (pb.TermsQuery, self._terms),
             pb.RANGE_QUERY: (pb.RangeQuery, self._range),
             pb.PREFIX_QUERY: (pb.PrefixQuery, lambda m: q.Prefix(m.field_name, m.prefix, _weight(m))),
-            pb.WILDCARD_QUERY: (pb.WildcardQuery, lambda m: q.Wildcard(m.field_name, m.value, _weight(m))),
+            pb.WILDCARD_QUERY: (pb.WildcardQuery, self._wildcard),
             pb.EXISTS_QUERY: (pb.ExistsQuery, lambda m: q.Exists(m.field_name)),
             pb.GEO_DISTANCE_QUERY: (
                 pb.GeoDistanceQuery,
@@ -182,6 +182,11 @@ class QueryReader:
         if not 1 <= len(message.terms) <= TERMS:
             raise invalid(f"the number of terms should be in [1, {TERMS}], but it is [{len(message.terms)}]")
         return q.Terms(message.field_name, tuple(_value(t) for t in message.terms), weight=_weight(message))
+
+    def _wildcard(self, message: Any) -> q.Wildcard:
+        if len(message.value) > WILDCARD:
+            raise invalid(f"length of field value is longer than {WILDCARD} for the [WILDCARD_QUERY] query")
+        return q.Wildcard(message.field_name, message.value, _weight(message))
 
     def _range(self, message: Any) -> q.Range:
         return q.Range(
