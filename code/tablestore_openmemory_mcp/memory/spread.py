@@ -87,6 +87,12 @@ def spread_among(vectors: NDArray[np.float32]) -> Spread:
     return Spread(float(median), max(_NARROWEST, float(median - below)))
 
 
+def spread_of_unrelated(vectors: NDArray[np.float32]) -> Spread:
+    """As `spread_among`, of few texts that are known to be unrelated: nothing is left out."""
+    pairs = (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
+    return Spread(float(pairs.mean()), max(_NARROWEST, float(pairs.std())))
+
+
 def evenly(n: int, most: int) -> list[int]:
     """At most `most` of the indices below `n`, evenly apart; the same ones each time."""
     return list(range(n)) if n <= most else [i * n // most for i in range(most)]
@@ -107,13 +113,15 @@ class Spreads:
 
     def learn(self, model: str, written: Script, vectors: NDArray[np.float32]) -> Spread:
         """The spread among `vectors`; what was learnt from the most there ever were is kept for other scopes."""
-        own = spread_among(vectors)
+        return self._keep(model, written, len(vectors), spread_among(vectors))
+
+    def _keep(self, model: str, written: Script, texts: int, spread: Spread) -> Spread:
         with self._lock:
-            if len(vectors) > self._learnt.get((model, written), (0, ASSUMED))[0]:
-                self._learnt[model, written] = len(vectors), own
+            if texts > self._learnt.get((model, written), (0, ASSUMED))[0]:
+                self._learnt[model, written] = texts, spread
                 while len(self._learnt) > _MOST_MODELS:
                     self._learnt.popitem(last=False)
-        return own
+        return spread
 
     def known(self, model: str, written: Script) -> Spread:
         """What was learnt so far, else what is assumed of any model."""
@@ -137,6 +145,6 @@ class Spreads:
                 self._told.popitem(last=False)
             rows = list(had.values())
         if len(rows) >= _ENOUGH:
-            self.learn(model, written, np.stack(rows))
+            self._keep(model, written, len(rows), spread_of_unrelated(np.stack(rows)))
             with self._lock:
                 self._told.pop((model, written), None)
