@@ -52,7 +52,9 @@ PAIRS: Mapping[Script, Sequence[tuple[str, str]]] = {
 _SAYS = 0.5  # share of a fact's words in the text that proves it
 _SAME = 0.75  # share of a fact's words in an example of the prompt, and the other way round, that makes it the example
 _SURE = 0.8  # how often a sentence's own fact must be nearer than another's, if an embedder's cosines mean anything
-_DEVIATIONS = 1.0  # a fact is invented whose cosine is not so many above the mean of other sentences' facts
+# A fact is invented whose cosine is not so many deviations above the mean of other sentences' facts: the second where
+# the least of a sentence's own is well above that.
+_DEVIATIONS = (1.0, 2.0)
 _PIECE, _MOST_PIECES = 300, 8  # characters of a long text that are compared at once; so many pieces at most
 _SUBJECT = re.compile(r"^\s*(?:the\s+)?(?:user(?:'s)?|用户|使用者)\s*(?:的)?\s*", re.IGNORECASE)
 _EXAMPLES = re.compile(r'"facts"\s*:\s*(\[[^\[\]]*\])')
@@ -77,15 +79,18 @@ class Grounding:
     def invented(self, facts: Sequence[str], text: str, embedder: Embedder | None, deadline: float) -> set[str]:
         """Those of `facts` that `text` does not say. The embedder is asked only where words leave a doubt."""
         said = set(tokens(text))
-        copied = {fact for fact in facts if self._is_copied(fact, said) and script(fact) == script(text)}
-        doubtful = [fact for fact in facts if fact not in copied and not _is_said(fact, said)]
+        copied = {fact for fact in facts if self._is_copied(fact, said)}
+        foreign = {fact for fact in copied if script(fact) != script(text)}  # may be translated, by chance
+        doubtful = [fact for fact in facts if fact in foreign or fact not in copied and not _is_said(fact, said)]
         if not doubtful or embedder is None:
             return copied
         try:
-            return copied | self._far(doubtful, facts, text, embedder, deadline)
+            bounds, nearest = self._cosines(facts, text, embedder, deadline)
         except ModelError as e:  # whether it takes the facts is for the add to find out
             logger.info("facts are judged by their words alone: %s", e)
             return copied
+        far = {f for f in doubtful if ((b := bounds[f]) is None and f in copied) or (b is not None and nearest[f] < b)}
+        return copied - foreign | far
 
     def _is_copied(self, fact: str, said: set[str]) -> bool:
         """Whether `fact` is one of the prompt's own sentences, and not all of its words were said."""
@@ -96,19 +101,19 @@ class Grounding:
             return True
         return any(len(terms & e) >= _SAME * max(len(terms), len(e)) for e in self._examples)
 
-    def _far(
-        self, doubtful: Sequence[str], facts: Sequence[str], text: str, embedder: Embedder, deadline: float
-    ) -> set[str]:
+    def _cosines(
+        self, facts: Sequence[str], text: str, embedder: Embedder, deadline: float
+    ) -> tuple[Mapping[str, float | None], Mapping[str, float]]:
+        """For each fact the least cosine that proves it (None: none does), and its own with what it is nearest to."""
         pieces = _pieces(text)
         made = embedder.embed_each([*facts, *pieces], deadline=deadline).vectors  # the facts are needed anyway
         own, others = made[: len(facts)], made[len(facts) :]
-        if np.isnan(others).all():
-            return set()
         nearest = dict(zip(facts, np.nan_to_num(own @ others.T, nan=-1.0).max(axis=1).tolist(), strict=True))
         least = self._least_of(embedder, deadline)
-        refused = {fact for fact, vector in zip(facts, own, strict=True) if np.isnan(vector).any()}
-        bounds = {fact: least[script(fact), script(text)] for fact in doubtful if fact not in refused}
-        return {f for f, bound in bounds.items() if bound is not None and nearest[f] < bound}
+        blind = bool(np.isnan(others).all())  # the text is refused
+        unknown = {fact for fact, vector in zip(facts, own, strict=True) if blind or np.isnan(vector).any()}
+        bounds = {fact: None if fact in unknown else least[script(fact), script(text)] for fact in facts}
+        return bounds, nearest
 
     def _least_of(self, embedder: Embedder, deadline: float) -> Mapping[tuple[Script, Script], float | None]:
         """The least cosine of a fact with what says it, by what both are written in; None: the embedder cannot tell."""
@@ -140,7 +145,9 @@ def _least(cosines: NDArray[np.float32]) -> float | None:
     others = cosines[~np.eye(len(own), dtype=bool)].reshape(len(own), -1)
     if (own[:, None] > others).mean() < _SURE:
         return None
-    return float(min(others.mean() + _DEVIATIONS * others.std(), np.median(own)))
+    mean = float(others.mean())
+    low, high = (mean + n * float(others.std()) for n in _DEVIATIONS)
+    return max(min(low, float(np.median(own))), min(high, (mean + float(own.min())) / 2))
 
 
 def examples_in(prompt: str) -> list[str]:

@@ -15,6 +15,7 @@ _OPEN = re.compile(r"(\\?)([\"'“”‘`「])")
 _ENDS = re.compile(r"[ \t]*+(?:[,，:：\]}\r\n]|$)")  # what follows the quote that ends a string
 _BEFORE = re.compile(r"[,，:：\[{\"“”]\s*+$")  # what comes before a quote that begins one
 _AFTER = re.compile(r"\s*+[,，:：\]}\"“”]")
+_SEAM = re.compile(r"[\"'“”‘’]\s*+[,，:：]\s*+[\"'“”‘’]")  # between two strings, whatever their quotes
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _COLON = re.compile(r"\s*+[:：]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
@@ -135,7 +136,7 @@ class _Reader:
                 self.at = at
                 if inner % 2:
                     raise Damaged("a quote in a text of it is not escaped")
-                return _unescaped(self._text[begin : mark.start()])
+                return self._whole(begin, mark.start())
             if closes:
                 inner += quote != "'" or not _is_apostrophe(self._text, mark)
                 self._refuse_a_border(mark)
@@ -143,6 +144,14 @@ class _Reader:
             raise Damaged("a text in it has no closing quote")
         self.at = len(self._text)
         return _unescaped(self._text[begin:])
+
+    def _whole(self, begin: int, end: int) -> str:
+        said = self._text[begin:end]
+        edges = {said.lstrip(" \\")[:1], said.rstrip()[-1:]}
+        odd = any(quote in edges and said.count(quote) % 2 for quote in "\"'`")
+        if odd or said.count("“") != said.count("”") or _SEAM.search(said):
+            raise Damaged("where a text in it ends cannot be told")
+        return _unescaped(said)
 
     def _refuse_a_border(self, mark: re.Match[str]) -> None:
         """A quote inside a string, where another string might begin or end."""
