@@ -76,7 +76,9 @@ class Credulous(Grounding):
         return set()
 
 
-def measured(chat: Recorded, said: Sequence[Said], judge: Grounding, embedder: Embedder, seconds: float) -> Counter[str]:
+def measured(
+    chat: Recorded, said: Sequence[Said], judge: Grounding, embedder: Embedder, seconds: float
+) -> Counter[str]:
     asking = prompts(None, None)
     counts: Counter[str] = Counter()
     strict = Grounding(asking.extraction("")[0]["content"])

@@ -15,7 +15,21 @@ from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 
 WORDS = st.sampled_from(
-    ["tea", "Rome", "Has a cat", "it's", "O'Neill's", "C++", "x[0]", "f(a, b)", "喜欢喝茶", "住在上海", "他说“好”", "a, b", "3:41"]
+    [
+        "tea",
+        "Rome",
+        "Has a cat",
+        "it's",
+        "O'Neill's",
+        "C++",
+        "x[0]",
+        "f(a, b)",
+        "喜欢喝茶",
+        "住在上海",
+        "他说“好”",
+        "a, b",
+        "3:41",
+    ]
 )
 FACTS = st.lists(st.lists(WORDS, min_size=1, max_size=4).map(" ".join), min_size=1, max_size=5, unique=True)
 DAMAGES = ("drop", "double", "single", "slash", "slash single", "curly")
@@ -91,7 +105,7 @@ ADVERSARIAL: dict[str, Callable[[int], str]] = {
     "prose": lambda n: "{a} " * (n // 4),
     "numbers": lambda n: "[1," * 30 + "1," * (n // 2),
     "keys": lambda n: "{" + "'a': 1 " * (n // 7),
-    "debris": lambda n: json.dumps({"facts": ["\"]" * (n // 2) + "x"]}),
+    "debris": lambda n: json.dumps({"facts": ['"]' * (n // 2) + "x"]}),
     "brackets": lambda n: json.dumps({"facts": ["]" * n + "x"]}),
 }
 

@@ -64,7 +64,9 @@ def test_an_embedder_is_believed_where_it_can_tell_and_not_where_it_cannot() -> 
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("embedder", [None, Topics(known_topics()), Topics({}, blind=True)], ids=["no", "good", "blind"])
+@pytest.mark.parametrize(
+    "embedder", [None, Topics(known_topics()), Topics({}, blind=True)], ids=["no", "good", "blind"]
+)
 def test_every_fact_of_68_texts_passes_in_both_languages(language: str, embedder: Embedder | None) -> None:
     other = {"en": "zh", "zh": "en"}[language]
     for n, entry in enumerate(SAID[language]):
@@ -82,7 +84,9 @@ def test_facts_of_other_texts_do_not_pass(language: str) -> None:
     assert wrong <= 0.06 * 3 * len(entries), "but for those that share words, or half of them, by chance"
 
 
-@pytest.mark.parametrize("embedder", [None, Topics(known_topics()), Topics({}, blind=True)], ids=["no", "good", "blind"])
+@pytest.mark.parametrize(
+    "embedder", [None, Topics(known_topics()), Topics({}, blind=True)], ids=["no", "good", "blind"]
+)
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_prompt_s_own_sentences_are_no_facts(language: str, embedder: Embedder | None) -> None:
     copied = [*examples_in(PROMPT), PROMPT[PROMPT.index("Today's date") :].split(".")[0]]
@@ -92,7 +96,10 @@ def test_the_prompt_s_own_sentences_are_no_facts(language: str, embedder: Embedd
 
 
 def test_an_example_of_the_prompt_that_was_said_is_a_fact() -> None:
-    assert judged(["Name is John", "Is a Software engineer"], "Hi, I'm a software engineer, my name is John.", None) == set()
+    assert (
+        judged(["Name is John", "Is a Software engineer"], "Hi, I'm a software engineer, my name is John.", None)
+        == set()
+    )
     assert judged(["Name is John"], "My name is Peter.", None) == {"Name is John"}
 
 
@@ -115,7 +122,7 @@ def test_a_fact_in_a_long_text_is_compared_with_its_part() -> None:
 # --- through the service ------------------------------------------------------------------------------------------
 
 BEFORE = "我住在上海。我喜欢吃辣的东西。我爱看科幻电影。"
-WRONG = ("John", "Inception", "date", "Central Park")
+WRONG = ("John", "date", "Central Park")
 
 
 @pytest.mark.parametrize("style", sorted(set(WEAK) - {"echoing_updates"}))

@@ -81,7 +81,7 @@ class Grounding:
         said = set(tokens(text))
         copied = {fact for fact in facts if self._is_copied(fact, said)}
         foreign = {fact for fact in copied if script(fact) != script(text)}  # may be translated, by chance
-        doubtful = [fact for fact in facts if fact in foreign or fact not in copied and not _is_said(fact, said)]
+        doubtful = [fact for fact in facts if fact in foreign or (fact not in copied and not _is_said(fact, said))]
         if not doubtful or embedder is None:
             return copied
         try:

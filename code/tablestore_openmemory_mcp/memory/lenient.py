@@ -15,7 +15,7 @@ _OPEN = re.compile(r"(\\?)([\"'“”‘`「])")
 _ENDS = re.compile(r"[ \t]*+(?:[,，:：\]}\r\n]|$)")  # what follows the quote that ends a string
 _BEFORE = re.compile(r"[,，:：\[{\"“”]\s*+$")  # what comes before a quote that begins one
 _AFTER = re.compile(r"\s*+[,，:：\]}\"“”]")
-_SEAM = re.compile(r"[\"'“”‘’]\s*+[,，:：]\s*+[\"'“”‘’]")  # between two strings, whatever their quotes
+_SEAM = re.compile(r"[\"'“”‘’]\s*+[,，:：]|[,，:：]\s*+\\?[\"'“”‘’]")  # where two strings may have become one
 _WORD = re.compile(r"[^\W\d][\w-]*+")
 _COLON = re.compile(r"\s*+[:：]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
@@ -148,7 +148,8 @@ class _Reader:
     def _whole(self, begin: int, end: int) -> str:
         said = self._text[begin:end]
         edges = {said.lstrip(" \\")[:1], said.rstrip()[-1:]}
-        odd = any(quote in edges and said.count(quote) % 2 for quote in "\"'`")
+        escaped = re.match(r"\\[\"'“]", said) or re.search(r"\\[\"'”]$", said)
+        odd = escaped or any(quote in edges and said.count(quote) % 2 for quote in "\"'`")
         if odd or said.count("“") != said.count("”") or _SEAM.search(said):
             raise Damaged("where a text in it ends cannot be told")
         return _unescaped(said)

@@ -154,12 +154,18 @@ def dialogue(answer: Answer) -> str:
 def commented(answer: Answer) -> str:
     """The comments of Mem0's update prompt, copied into the answer, and its dots."""
     text = json.dumps(answer, ensure_ascii=False, indent=1)
-    return text.replace('",\n', '",   # Use existing ID\n').replace("\n ]", ",\n  ...\n ]") if "[]" not in text else text
+    return (
+        text.replace('",\n', '",   # Use existing ID\n').replace("\n ]", ",\n  ...\n ]") if "[]" not in text else text
+    )
 
 
 def parroting(answer: Answer) -> str:
     """The prompt's examples and its date, as if they had been said."""
-    examples = ["Name is John", "Favourite movies are Inception and Interstellar", "Today's date is 2026-11-26"]
+    examples = [
+        "Name is John",
+        "Had a meeting with John at 3pm and discussed the new project",
+        "Today's date is 2026-11-26",
+    ]
     return plain({"facts": [*answer["facts"], *examples]}) if "facts" in answer else plain(answer)
 
 

@@ -29,7 +29,7 @@ def _embed(text: str, dimensions: int, topic: str | None = None) -> NDArray[np.f
     vector = np.zeros(dimensions, np.float64)
     counts: Counter[tuple[str, float]] = Counter(_features(text))
     if topic:
-        counts[f"topic {topic}", 6.0] += 1
+        counts[f"topic {topic}", 2.5] += 1
     for (feature, weight), n in counts.items():
         places, signs = _direction(feature, dimensions)
         np.add.at(vector, places, signs * weight * (1 + math.log(n)))
