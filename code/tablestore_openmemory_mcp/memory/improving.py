@@ -12,10 +12,11 @@ from typing import Any
 
 from ..errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailable
 from ..scope import Scope
-from ..store.model import Change, Conflict, Memory, ScopeStore, Snapshot, Vector
+from ..store.model import Change, Conflict, Memory, ScopeStore, Snapshot
 from ..store.redo import nbytes
-from .embedder import BATCH, Embedder
+from .embedder import BATCH, Embedder, row
 from .scope_index import ScopeIndex
+from .unembedded import as_refused, is_refused
 from .unit import COMMIT_BYTES, Unit
 
 logger = logging.getLogger(__name__)
@@ -24,8 +25,7 @@ EMBEDDED_PER_CALL = 50  # memories without a vector of the present model that on
 _EMBEDDED_BYTES = COMMIT_BYTES // 2  # of their texts
 _SECONDS = 5.0  # for their vectors
 _REST = 60.0  # seconds in which a scope where the step failed is left as it is
-_REFUSED_SECONDS = 3600.0  # in which a text that the embedder refused is not sent again
-_MOST_RESTING, _MOST_REFUSED = 1_000, 10_000
+_MOST_RESTING = 1_000
 _LASTING = (ModelUnavailable, ModelDenied, DimensionMismatch)  # true of any text
 
 
@@ -35,7 +35,6 @@ class Improver:
     def __init__(self, embedder: Embedder | None) -> None:
         self._embedder = embedder
         self._resting: OrderedDict[Scope, float] = OrderedDict()  # until when, time.monotonic()
-        self._refused: OrderedDict[int, float] = OrderedDict()  # until when, by a hash that names memory and model
 
     def improved(self, store: ScopeStore, snapshot: Snapshot, index: ScopeIndex, deadline: float) -> Snapshot:
         """`snapshot`, or the scope after a step towards vectors of the present model for all.
@@ -66,51 +65,37 @@ class Improver:
         _bounded(self._resting, _MOST_RESTING)
 
     def _embed(self, unit: Unit, embedder: Embedder, living: Sequence[Memory], deadline: float) -> None:
-        room = COMMIT_BYTES
-        try:
-            for memory, vector in self._vectors(list(self._stale(living, embedder.model)), embedder, deadline):
-                new = replace(memory, vector=vector, vector_model=embedder.model)
+        stale, room = list(self._stale(living, embedder.model)), COMMIT_BYTES
+        for start in range(0, len(stale), BATCH):
+            batch = stale[start : start + BATCH]
+            try:
+                made = embedder.embed_each([m.text for m in batch], deadline=deadline)
+            except _LASTING:
+                if unit.changes:  # what came before counts
+                    return
+                raise
+            for n, memory in enumerate(batch):
+                if (vector := row(made.vectors, n)) is not None:
+                    new = replace(memory, vector=vector, vector_model=embedder.model)
+                elif n in made.refused:
+                    new = as_refused(memory, embedder.model)
+                else:
+                    continue
                 room -= nbytes(Change("TOUCH", new.id, new))
                 if room < 0:
                     return
                 unit.touch(new)
-        except _LASTING:
-            if not unit.changes:  # else what came before counts
-                raise
 
-    def _stale(self, living: Sequence[Memory], model: str) -> Iterator[Memory]:
+    @staticmethod
+    def _stale(living: Sequence[Memory], model: str) -> Iterator[Memory]:
         """The newest matter most, and come first."""
-        count, room, now = 0, _EMBEDDED_BYTES, time.monotonic()
+        count, room = 0, _EMBEDDED_BYTES
         for memory in living:
-            if memory.vector_model != model and self._refused.get(_name(memory, model), 0.0) < now:
+            if memory.vector_model != model and not is_refused(memory, model):
                 count, room = count + 1, room - 4 * len(memory.text)
                 if count > EMBEDDED_PER_CALL or (room < 0 and count > 1):
                     return
                 yield memory
-
-    def _vectors(
-        self, memories: Sequence[Memory], embedder: Embedder, deadline: float, most: int = BATCH
-    ) -> Iterator[tuple[Memory, Vector]]:
-        """With a vector each, but for those whose text the embedder refuses. `most`: asked about at once."""
-        for start in range(0, len(memories), most):
-            batch = memories[start : start + most]
-            try:
-                vectors = embedder.embed([m.text for m in batch], deadline=deadline)
-            except _LASTING:
-                raise
-            except ModelError as e:
-                if len(batch) > 1:  # one of them is refused, and the others with it
-                    yield from self._vectors(batch, embedder, deadline, most=1)
-                else:
-                    logger.warning("a memory keeps no vector of %s: %s", embedder.model, e)
-                    self._refused[_name(batch[0], embedder.model)] = time.monotonic() + _REFUSED_SECONDS
-                    _bounded(self._refused, _MOST_REFUSED)
-            else:
-                yield from zip(batch, vectors, strict=True)
-
-
-def _name(memory: Memory, model: str) -> int:
-    return hash((memory.id, memory.rev, model))
 
 
 def _bounded(held: "OrderedDict[Any, float]", most: int) -> None:

@@ -50,13 +50,14 @@ def nearest(
         return [_NOTHING for _ in facts]
     lexical = place.index.bm25(snapshot, facts, candidates)
     dense = np.full((len(facts), len(ids)), np.nan)
-    if vectors is not None and place.embedder is not None:
+    has = np.zeros(len(facts), bool) if vectors is None else ~np.isnan(vectors).any(axis=1)
+    if vectors is not None and place.embedder is not None and has.any():
         sample = {ids[i] for i in evenly(len(ids), SAMPLE)}
         also = sample | {ids[i] for scores in lexical for i in best(scores, MOST) if scores[i] > 0}
         model = place.embedder.model
-        found = place.store.candidates(snapshot, vectors, model, k=_PROPOSED, also=also, deadline=deadline)
+        found = place.store.candidates(snapshot, vectors[has], model, k=_PROPOSED, also=also, deadline=deadline)
         place.index.learn_spread(snapshot, model, found, sample)
-        dense = cosines(found, vectors, ids)
+        dense[has] = cosines(found, vectors[has], ids)
     return [
         _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact))
         for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from ..errors import Busy, LimitExceeded
 from ..store.model import Memory, Snapshot
 from .asking import Chat, ask
+from .embedder import BATCH, Embedder, row
+from .forms import update_form
 from .job import Job, Place
 from .neighbours import Nearby, nearest, spread_of
 from .outage import is_pending
 from .parsing import Decision, decisions_in
 from .prompts import Prompts
 from .reconcile import Fact, Operation, Settled, contested, settle
-from .spread import Spread
+from .spread import Spread, script
 from .text import likeness_key
 from .unit import Unit, is_living
 
@@ -50,10 +52,21 @@ class Planner:
         self._decider = decider
         self._replaces = replaces
         self._texts = list({likeness_key(f): f for f in reversed(facts)}.values())[::-1]
-        self._vectors = place.embedder.embed(self._texts, deadline=job.deadline) if place.embedder else None
+        self._vectors = self._embed(place.embedder) if place.embedder else None
         self._settled: Settled | None = None
         self._planned: frozenset[str] = frozenset()
         self._shown: dict[str, int] = {}  # revisions
+
+    def _embed(self, embedder: Embedder) -> NDArray[np.float32]:
+        """The texts' vectors. Where it is not known yet how the embedder's cosines spread, sentences that tell it travel
+        in the same request, if there is room."""
+        spreads, written = self._place.index.spreads, script("\n".join(self._texts))
+        room = 0 if self._decider is None or embedder.knows(self._texts) else BATCH - len(self._texts)
+        telling = spreads.wanted(embedder.model, written, room) if room > 0 else ()
+        vectors = embedder.embed([*self._texts, *telling], deadline=self._job.deadline)
+        if telling:
+            spreads.told(embedder.model, written, telling, vectors[len(self._texts) :])
+        return vectors[: len(self._texts)]
 
     @property
     def withheld(self) -> int:
@@ -105,7 +118,7 @@ class Planner:
         new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
         texts = [self._texts[i] for i in new]
         vectors: NDArray[np.float32] | None = None if self._vectors is None else self._vectors[new]
-        facts = [Fact(text, None if vectors is None else vectors[n]) for n, text in enumerate(texts)]
+        facts = [Fact(text, row(vectors, n)) for n, text in enumerate(texts)]
         if self._decider is None:
             return facts
         found = nearest(base, self._place, texts, vectors, living, self._job.deadline)
@@ -124,7 +137,8 @@ class Planner:
         texts = list({o.text: None for o in settled.operations if o.text and o.vector is None})
         if not texts or self._embedder is None:
             return settled
-        vectors = dict(zip(texts, self._embedder.embed(texts, deadline=self._job.deadline), strict=True))
+        made = self._embedder.embed(texts, deadline=self._job.deadline)
+        vectors = {text: row(made, n) for n, text in enumerate(texts)}
         operations = [o if o.vector is not None else replace(o, vector=vectors.get(o.text)) for o in settled.operations]
         return replace(settled, operations=operations)
 
@@ -204,7 +218,8 @@ class Decider:
         job.progress(f"comparing with {len(shown)} {'memory' if len(shown) == 1 else 'memories'}")
         asked_about = [f.text for f in contested(facts)]
         messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, asked_about)
-        decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline).value
+        form = update_form([m.text for m in shown.values()], asked_about)
+        decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline, form=form).value
         return settle(facts, shown, decisions, self._max_deletions)
 
 

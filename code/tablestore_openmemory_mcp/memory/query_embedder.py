@@ -45,7 +45,8 @@ class QueryEmbedder:
         return asked
 
     def wait(self, asked: "Asked", deadline: float) -> Vector:
-        """The vector, unless it takes too long. Raises a ModelError."""
+        """The vector, unless it takes too long from the request on. Raises a ModelError."""
+        asked.sent.wait(max(0.0, deadline - time.monotonic()))
         if not asked.done.wait(max(0.0, min(PATIENCE, deadline - time.monotonic()))):
             late = ModelTimedOut("The embedder did not answer in time", setting="OPENAI_BASE_URL")
             with self._lock:
@@ -59,6 +60,8 @@ class QueryEmbedder:
 
     def _run(self, asked: "Asked", query: str, deadline: float) -> None:
         try:
+            self.embedder.prepare()
+            asked.sent.set()
             vector, error = self.embedder.embed([query], deadline=deadline, retries=_RETRIES)[0], None
         except Exception as e:
             vector, error = None, e
@@ -79,6 +82,7 @@ class Asked:
     """One question to the embedder: done with a vector or an error."""
 
     def __init__(self, error: Exception | None = None) -> None:
+        self.sent = threading.Event()  # what is imported for the first request of a process is no fault of the embedder
         self.done = threading.Event()
         self.vector: Vector | None = None
         self.error: Exception | None = None
@@ -87,4 +91,5 @@ class Asked:
 
     def finish(self, vector: Vector | None, error: Exception | None) -> None:
         self.vector, self.error = vector, error
+        self.sent.set()
         self.done.set()
