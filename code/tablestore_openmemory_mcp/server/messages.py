@@ -27,7 +27,7 @@ def parse(data: bytes | str) -> tuple[JSONRPCMessage | None, JSONRPCError | None
     except ValidationError:
         pass
     try:
-        ident = _ident(json.loads(data))
+        ident = _ident(json.loads(data.decode() if isinstance(data, bytes) else data))
     except (ValueError, RecursionError):
         return None, None
     return None, None if ident is None else _error(ident, INVALID_REQUEST, SENTENCE)
