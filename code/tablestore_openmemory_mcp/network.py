@@ -40,13 +40,16 @@ def carried(environ: Mapping[str, str]) -> dict[str, str]:
     return {**_proxies(environ), **{name: environ[name] for name in names if environ.get(name)}}
 
 
-def holds_secret(value: str) -> bool:
-    """Whether `value` is an address with a password, or with a query, in which keys travel too."""
+def holds_secret(value: str, *, bare: bool = False) -> bool:
+    """Whether `value` is an address with a password, or with a query, in which keys travel too. `bare`: it is an
+    address though it may not say so (`me:password@proxy:8080`)."""
+    if any(c.isspace() for c in value) or ("://" not in value and not bare):
+        return False
     try:
-        parts = urlsplit(value)
+        parts = urlsplit(value if "://" in value else f"//{value}")
     except ValueError:
         return True
-    return "://" in value and ("@" in parts.netloc or bool(parts.query))
+    return "@" in parts.netloc or bool(parts.query)
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

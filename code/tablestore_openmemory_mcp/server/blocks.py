@@ -82,7 +82,10 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _surroundings(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
     given = carried(environ) if settings.calls_others else {}
     given |= {name: environ[name] for name in ("TZ",) if environ.get(name)}  # when a day ends
-    return {name: _placeholder(name) if holds_secret(value) else value for name, value in given.items()}
+    return {
+        name: _placeholder(name) if holds_secret(value, bare=name.lower().endswith("_proxy")) else value
+        for name, value in given.items()
+    }
 
 
 def _placeholder(name: str) -> str:
