@@ -33,6 +33,7 @@ from .progress import relayed
 from .rates import Rates
 from .tools import INSTRUCTIONS, offered
 from .toolspec import Memory, Request, ToolSpec
+from .withholding import said_to
 from .workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Calls:
                     text, record.queued = await pool.run(partial(self._work, spec, request))
             except ServiceError as e:
                 record.outcome = type(e).__name__
-                return _failed(results.failed(e))
+                return _failed(results.failed(e, said_to(caller.principal, e)))
             except Exception as e:
                 record.outcome = f"unexpected {type(e).__name__}"
                 logger.exception("a tool failed in an unforeseen way")
