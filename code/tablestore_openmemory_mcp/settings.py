@@ -200,8 +200,10 @@ class Settings(BaseModel):
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
-    shutdown_grace: float = Field(30, ge=0, le=600)  # seconds a running write may take after SIGTERM
-    max_body_size: int = Field(4_194_304, ge=1024)  # bytes of one HTTP request
+    shutdown_grace: float = Field(
+        30, ge=0, le=600
+    )  # seconds running calls may take after SIGTERM, or after stdin ended
+    max_body_size: int = Field(4_194_304, ge=1024)  # bytes of one HTTP request, or of one line over stdio
     max_result_size: int = Field(1_000_000, ge=10_000)  # bytes of one tool result
     max_sessions: int = Field(1_000, ge=1)  # SSE streams of this process
     max_sessions_per_user: int = Field(64, ge=1)
