@@ -74,6 +74,20 @@ def test_whoever_takes_only_events_gets_one(base: str, era: str, accept: str) ->
     assert post(base + HTTP, {"jsonrpc": "2.0", "method": "notifications/initialized"}, {}, accept).status_code == 202
 
 
+def test_an_event_is_one_line_whatever_is_in_it(base: str) -> None:
+    strange = "a\u2028b\u2029c\x85d\x0be\x1cf\r\ng\x7f😀"
+    post(base + HTTP, call(1, "add_memories", text=strange), {}, None)
+    answer = post(base + HTTP, LIST, {}, "text/event-stream")
+    (data,) = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    (memory,) = json.loads(text_of(json.loads(data.removeprefix("data: "))))
+    assert memory["memory"] == strange
+
+
+def test_errors_are_no_events(base: str) -> None:
+    refused = post(base + HTTP, {"jsonrpc": "2.0", "id": 1}, {}, "text/event-stream")
+    assert (refused.status_code, refused.headers["content-type"]) == (400, "application/json")
+
+
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("accept", NEITHER)
 def test_whoever_takes_neither_is_told(base: str, era: str, accept: str) -> None:

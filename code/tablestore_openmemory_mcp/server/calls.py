@@ -82,13 +82,6 @@ class Calls:
         """How many calls are not answered yet."""
         return self._running
 
-    async def drain(self, grace: float) -> bool:
-        """Refuse new calls, and wait up to `grace` seconds for the running ones. Whether all ended."""
-        self.refuse()
-        with anyio.move_on_after(grace):
-            await self.settled()
-        return not self._running
-
     async def settled(self) -> None:
         """Wait until no call is running."""
         while self._running:

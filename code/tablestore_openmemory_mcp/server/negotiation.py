@@ -41,7 +41,8 @@ def normalised(headers: Headers, takes: Accepted) -> Headers:
 
 
 def as_event(send: Send) -> Send:
-    """A `send` that gives a client which takes only event streams a JSON answer as a stream of one event."""
+    """A `send` that gives a client which takes only event streams a JSON answer as a stream of one event. An error of
+    HTTP stays what it is."""
     start: Message = {}
     body = bytearray()
 
@@ -55,8 +56,8 @@ def as_event(send: Send) -> Send:
             return
         kind = dict(start["headers"]).get(b"content-type", b"")
         content = bytes(body)
-        if content and kind.startswith(JSON.encode()):
-            content = b"event: message\r\ndata: " + content + b"\r\n\r\n"
+        if start["status"] == 200 and kind.startswith(JSON.encode()):
+            content = b"event: message\r\ndata: " + _one_line(content) + b"\r\n\r\n"
             changed = (b"content-type", b"content-length", b"cache-control")
             headers = [(name, value) for name, value in start["headers"] if name.lower() not in changed]
             told = ((b"content-type", SSE.encode()), (b"content-length", b"%d" % len(content)))
@@ -65,6 +66,13 @@ def as_event(send: Send) -> Send:
         await send({"type": "http.response.body", "body": content})
 
     return converted
+
+
+def _one_line(content: bytes) -> bytes:
+    """JSON without what some SSE clients take for the end of a line (as server/sessions.py has it)."""
+    for character in "\x85\u2028\u2029":
+        content = content.replace(character.encode(), f"\\u{ord(character):04x}".encode())
+    return content
 
 
 def _values(headers: Headers, wanted: bytes) -> list[str]:
