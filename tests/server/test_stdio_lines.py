@@ -32,6 +32,15 @@ def test_what_was_asked_before_stdin_ended_is_answered(tmp_path: Path) -> None:
     assert b"leaving: stdin ended" in ended.stderr
 
 
+def test_no_answer_is_lost_at_the_end(tmp_path: Path) -> None:
+    wrong = [data for data, _, _ in WRONG.values() if len(data) < 1000]
+    answers, ended = one_shot(tmp_path, line(INITIALIZE) + b"\n".join(wrong * 20))
+    assert len(answers) == 1 + 20 * len(wrong)
+    assert ended.returncode == 0
+    for only in (b"hello", b"[]\n", b"hello\n[]"):
+        assert len(one_shot(tmp_path, only)[0]) == len(only.split())
+
+
 def test_a_slow_call_is_answered_after_stdin_ended(tmp_path: Path) -> None:
     with FakeOpenAI() as llm, StdioServer(tmp_path, **llm.environ()) as server:
         assert server.ask(INITIALIZE)["id"] == 0

@@ -118,10 +118,12 @@ class Reader(_Stream):
     async def receive(self) -> SessionMessage:
         while self._reason is None:
             with anyio.CancelScope() as self._waiting:
-                message = await self._understood(await self._lines.receive())
-                if message is not None:
-                    return message
-        await self._before_end(self._reason)
+                line = await self._lines.receive()
+            if self._waiting.cancelled_caught:
+                break
+            if (message := await self._understood(line)) is not None:
+                return message
+        await self._before_end(self._reason or "")
         raise anyio.EndOfStream
 
     def __aiter__(self) -> Self:
