@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from . import __version__, erasing
+from . import __version__, erasing, network
 from .server.auth.command import add_arguments
 from .settings import APP_NAME, ConfigurationError, Settings
 
@@ -23,15 +23,26 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     """Run the command. Exits 2 with one line per mistake if the configuration cannot be used."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = Settings.load(environ)
+        settings = _settings(environ)
         if arguments.command == "token":
             _token(settings, arguments)
         elif arguments.command == "erase":
             _erase(settings, arguments)
         else:
-            _serve(settings, arguments.transport)
+            _serve(settings, arguments.transport, environ)
     except ConfigurationError as e:
         _fail(e.lines)
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    """Those in `environ`, in which HTTP clients can be made too, if any is needed. Raises ConfigurationError."""
+    try:
+        settings = Settings.load(environ)
+    except ConfigurationError as e:
+        raise ConfigurationError([*e.lines, *network.mistakes(environ)]) from None
+    if wrong := network.mistakes(environ, calls_others=settings.calls_others):
+        raise ConfigurationError(wrong)
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,19 +97,19 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
         composition.close()
 
 
-def _serve(settings: Settings, transport: str) -> None:
+def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> None:
     from .composition import Composition, check_place
 
     check_place(settings)
     composition = Composition(settings)
     if transport == "stdio":
-        _serve_stdio(settings, composition)
+        _serve_stdio(settings, composition, environ)
     else:
-        _serve_http(settings, composition, sse=transport == "sse")
+        _serve_http(settings, composition, environ, sse=transport == "sse")
     composition.close()
 
 
-def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) -> None:
+def _serve_http(settings: Settings, composition: "Composition", environ: Mapping[str, str], *, sse: bool) -> None:
     from .server.listening import listen
 
     try:
@@ -120,17 +131,17 @@ def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) ->
         print(welcome(settings), flush=True)
         serve(app, sock, settings, Host(app, composition))
         return
-    print(banner(settings, "sse" if sse else "http", port=sock.getsockname()[1]), flush=True)
+    print(banner(settings, "sse" if sse else "http", environ, port=sock.getsockname()[1]), flush=True)
     serve(app, sock, settings)
 
 
-def _serve_stdio(settings: Settings, composition: "Composition") -> None:
+def _serve_stdio(settings: Settings, composition: "Composition", environ: Mapping[str, str]) -> None:
     from .server.banner import banner
     from .server.logs import configure
     from .server.stdio import serve
 
     configure(settings.log_level)
-    print(banner(settings, "stdio"), file=sys.stderr, flush=True)
+    print(banner(settings, "stdio", environ), file=sys.stderr, flush=True)
     serve(settings, composition.memory)
 
 

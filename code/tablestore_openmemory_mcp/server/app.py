@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -18,6 +17,7 @@ from .auth.metadata import ResourceMetadata
 from .auth.origin import Origins
 from .backend import Backend
 from .calls import Calls
+from .cors import Cors
 from .health import Health
 from .http import HttpEndpoint
 from .identity import URLS, Identified, RequestIds, from_headers, from_path
@@ -92,13 +92,7 @@ class App:
             Middleware(Door, gate=self._gate, origins=Origins(settings.mcp_allowed_origins, settings.mcp_public_url)),
         ]
         if settings.mcp_allowed_origins:
-            cors = Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.mcp_allowed_origins),
-                allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"],
-            )
-            layers.insert(0, cors)
+            layers.insert(0, Middleware(Cors, allowed=settings.mcp_allowed_origins))
         return layers
 
     @contextlib.asynccontextmanager

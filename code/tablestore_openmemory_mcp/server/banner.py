@@ -1,5 +1,6 @@
 """What a person reads when the server starts: where it listens, where memories are, and what to paste into a client."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from .. import __version__
@@ -9,8 +10,8 @@ from .blocks import block, child, remote, shown
 Transport = Literal["sse", "http", "stdio"]
 
 
-def banner(settings: Settings, transport: Transport, *, port: int | None = None) -> str:
-    """The text for a start. `port` is where it really listens, for the HTTP transports."""
+def banner(settings: Settings, transport: Transport, environ: Mapping[str, str], *, port: int | None = None) -> str:
+    """The text for a start. `port` is where it really listens, for the HTTP transports; `environ`: see blocks.child."""
     lines = [f"{APP_NAME} {__version__}"]
     if transport == "stdio":
         lines.append("listening  stdin and stdout")
@@ -24,7 +25,7 @@ def banner(settings: Settings, transport: Transport, *, port: int | None = None)
     token = None if settings.local_is_free or settings.mcp_auth == "anonymous" else "<token>"
     url = remote(settings, kind, settings.mcp_stdio_user_id, settings.mcp_stdio_client_name, port)
     lines += ["", f"Paste into Cline, over {named}:", shown(block(kind, url, token))]
-    lines += ["", "Paste into Cline, over stdio (the same memories):", shown(child(settings))]
+    lines += ["", "Paste into Cline, over stdio (the same memories):", shown(child(settings, environ))]
     return "\n".join(lines)
 
 

@@ -4,21 +4,18 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from ..settings import APP_NAME, Settings
+from pydantic import SecretStr
+
+from ..network import carried, holds_secret
+from ..settings import APP_NAME, CLOUD_ONLY, HTTP_ONLY, MACHINE_CREDENTIALS, Settings
 
 # Deleting everything is left for the person to confirm.
 AUTO_APPROVE = ["search_memories", "list_memories", "add_memories"]
-
-SECRETS = {
-    "TABLESTORE_ACCESS_KEY_ID": "<your_tablestore_access_key_id>",
-    "TABLESTORE_ACCESS_KEY_SECRET": "<your_tablestore_access_key_secret>",
-    "OPENAI_API_KEY": "<your_api_key>",
-}
-PLAIN = ("TABLESTORE_INSTANCE_NAME", "TABLESTORE_ENDPOINT", "TABLESTORE_TABLE_NAME", "OPENAI_BASE_URL", "LLM_MODEL")
 
 
 def remote(settings: Settings, kind: Literal["sse", "http"], user: str, client: str, port: int | None = None) -> str:
@@ -40,12 +37,13 @@ def block(kind: Literal["sse", "http"], url: str, token: str | None) -> dict[str
     return {"mcpServers": {f"tablestore-openmemory-{kind}": entry}}
 
 
-def child(settings: Settings) -> dict[str, Any]:
-    """For a client that starts the server itself, with the same memories."""
+def child(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
+    """For a client that starts the server itself, with the same memories and settings. `environ`: this process's, for
+    what libraries read there; clients hand on next to nothing of their own."""
     entry = {
         "type": "stdio",
         **_command(),
-        "env": _environment(settings),
+        "env": _environment(settings) | _surroundings(settings, environ),
         "timeout": 60,
         "disabled": False,
         "autoApprove": AUTO_APPROVE,
@@ -64,21 +62,45 @@ def _command() -> dict[str, Any]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """What the child needs to know to share these memories. Secrets are left for the person to fill in."""
+    """Every variable that is set and means something to the child. Secrets are left for the person to fill in."""
     env = {
         "MCP_STDIO_USER_ID": settings.mcp_stdio_user_id,
         "MCP_STDIO_CLIENT_NAME": settings.mcp_stdio_client_name,
     }
     if not settings.cloud:
         env |= {"STORE": "embedded", "DATA_DIR": str(settings.data_dir)}
-    for name in PLAIN:
-        value = getattr(settings, name.lower())
-        if value and name.lower() in settings.model_fields_set:
-            env[name] = str(value)
-    for name, placeholder in SECRETS.items():
-        if getattr(settings, name.lower()):
-            env[name] = placeholder
+    meaningless = HTTP_ONLY if settings.cloud else HTTP_ONLY | CLOUD_ONLY
+    for field in type(settings).model_fields:  # in their order
+        value = getattr(settings, field)
+        if field in settings.model_fields_set and field not in meaningless and value is not None:
+            name = MACHINE_CREDENTIALS.get(field, field.upper()) if settings.host_credentials else field.upper()
+            secret = field in settings.secret_fields() or holds_secret(str(value))
+            env.setdefault(name, _placeholder(name) if secret else _written(value))
     return env
+
+
+def _surroundings(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    given = carried(environ) if settings.calls_others else {}
+    given |= {name: environ[name] for name in ("TZ",) if environ.get(name)}  # when a day ends
+    return {
+        name: _placeholder(name) if holds_secret(value, bare=name.lower().endswith("_proxy")) else value
+        for name, value in given.items()
+    }
+
+
+def _placeholder(name: str) -> str:
+    return f"<your {name}>"
+
+
+def _written(value: Any) -> str:
+    """A setting as its variable would be written."""
+    if isinstance(value, SecretStr):
+        raise TypeError("a secret is not written anywhere")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
 
 
 def shown(block: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from .progress import relayed
 from .rates import Rates
 from .tools import INSTRUCTIONS, offered
 from .toolspec import Memory, Request, ToolSpec
+from .withholding import said_to
 from .workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -80,13 +81,6 @@ class Calls:
     def running(self) -> int:
         """How many calls are not answered yet."""
         return self._running
-
-    async def drain(self, grace: float) -> bool:
-        """Refuse new calls, and wait up to `grace` seconds for the running ones. Whether all ended."""
-        self.refuse()
-        with anyio.move_on_after(grace):
-            await self.settled()
-        return not self._running
 
     async def settled(self) -> None:
         """Wait until no call is running."""
@@ -143,7 +137,7 @@ class Calls:
                     text, record.queued = await pool.run(partial(self._work, spec, request))
             except ServiceError as e:
                 record.outcome = type(e).__name__
-                return _failed(results.failed(e))
+                return _failed(results.failed(e, said_to(caller.principal, e)))
             except Exception as e:
                 record.outcome = f"unexpected {type(e).__name__}"
                 logger.exception("a tool failed in an unforeseen way")

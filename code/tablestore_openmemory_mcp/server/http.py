@@ -4,17 +4,19 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pydantic_core
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from .bodies import BodyTooLarge, read_body
-from .messages import SENTENCE, parse
+from .messages import parse, refusal, without_bom
+from .negotiation import accepted, as_event, is_json, normalised
+
+NOT_ACCEPTABLE = "This address answers with application/json or text/event-stream; the Accept header excludes both."
+NOT_JSON = "Send application/json."
 
 
 class HttpEndpoint:
@@ -51,26 +53,30 @@ class HttpEndpoint:
         # RFC 9110, 5.5: whitespace around a header's value is no part of it. uvicorn's httptools parser leaves it at
         # the end, and the SDK compares the Mcp-* headers with the body.
         headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
-        if (refusal := _refusal(headers, body)) is not None:
-            await refusal(scope, receive, send)
+        body, takes = without_bom(body), accepted(headers)
+        if not takes.json and takes.sse:
+            send = as_event(send)
+        refused = _refusal(headers, body, acceptable=takes.json or takes.sse)
+        if refused is not None:
+            await refused(scope, receive, send)
             return
+        headers = normalised(headers, takes)
         await self._manager.handle_request({**scope, "headers": headers}, _replaying(body, receive), send)
 
 
-def _refusal(headers: list[tuple[bytes, bytes]], body: bytes) -> Response | None:
-    """The answer to JSON that is no message, in the handshake's protocols: the SDK's would be pydantic's text. What it
-    says in the later ones, and to what is no JSON, is a sentence."""
+def _refusal(headers: list[tuple[bytes, bytes]], body: bytes, *, acceptable: bool) -> Response | None:
+    """The answer to what the SDK would refuse without saying what to do, and to JSON that is no message in the
+    handshake's protocols, where its answer would be pydantic's text."""
+    if not acceptable:
+        return PlainTextResponse(NOT_ACCEPTABLE, 406)
+    if not is_json(headers):
+        return PlainTextResponse(NOT_JSON, 415)
     version = dict(headers).get(b"mcp-protocol-version")
     if version is not None and version.decode("latin-1") not in HANDSHAKE_PROTOCOL_VERSIONS:
         return None
-    message, error = parse(body)
-    if message is not None:
+    if parse(body)[0] is not None:
         return None
-    try:
-        pydantic_core.from_json(body)
-    except ValueError:
-        return None
-    error = error or JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=INVALID_REQUEST, message=SENTENCE))
+    error = refusal(body)
     return Response(error.model_dump_json(by_alias=True, exclude_unset=True), 400, media_type="application/json")
 
 

@@ -88,9 +88,10 @@ def deleted(count: int) -> str:
     return compact({"message": f"Deleted {count} memor{'y' if count == 1 else 'ies'}.", "deleted": count})
 
 
-def failed(error: ServiceError) -> str:
-    """The error's sentence, and whether the same call may work later: models go by what they read."""
-    said = f"{str(error).rstrip('.')}."
+def failed(error: ServiceError, told: str) -> str:
+    """The error's sentence as it may be `told`, and whether the same call may work later: models go by what they
+    read."""
+    said = f"{told.rstrip('.')}."
     if error.retry:
         return f"{said} The same call may work in a moment."
     if isinstance(error, ModelError | StoreError):

@@ -1,89 +1,74 @@
 """The same tools over stdin and stdout, for a client that starts us as its child."""
 
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio
 from mcp.server import Server
-from mcp.server.stdio import stdio_server
-from mcp.shared.message import SessionMessage
-from pydantic import ValidationError
 
 from ..scope import Scope
 from ..settings import Settings
 from .caller import STDIO, Caller
 from .calls import Calls
 from .logs import CallLog
-from .messages import parse
+from .parent import orphaned
+from .pipe import Reader
 from .toolspec import Memory
+
+logger = logging.getLogger(__name__)
 
 
 def serve(settings: Settings, memory: Callable[[], Memory]) -> None:
-    """Serve until stdin ends; running writes finish first. On SIGTERM and SIGINT it ends the process itself."""
+    """Serve until stdin ends, the parent does, or SIGTERM or SIGINT comes; what was asked before is answered first. If
+    that takes longer than SHUTDOWN_GRACE it ends the process itself."""
     anyio.run(_serve, settings, memory)
 
 
 async def _serve(settings: Settings, memory: Callable[[], Memory]) -> None:
     whose = Scope(settings.mcp_stdio_user_id, settings.mcp_stdio_client_name)
     calls = Calls(settings, memory, CallLog(next(iter(settings.auth_secrets), None)), stdio=Caller(whose, STDIO, ""))
-    async with stdio_server() as (read, write), anyio.create_task_group() as tasks:
-        tasks.start_soon(_leave_on_signal, calls, settings.shutdown_grace)
-        server: Server[Any] = calls.server()
-        answering = _AnsweringReader(read, write)
-        await server.run(answering, write, server.create_initialization_options())
-        await calls.drain(settings.shutdown_grace)
+
+    async def finish(reason: str) -> None:
+        logger.info("leaving: %s", reason)
+        calls.refuse()
+        with anyio.move_on_after(settings.shutdown_grace):
+            await reader.writer.settled()
+            return
+        _abandon()
+
+    reader = Reader(settings.max_body_size, finish)
+    server: Server[Any] = calls.server()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_leave_on_signal, reader)
+        tasks.start_soon(_leave_with_parent, reader)
+        reader.open()
+        await server.run(reader, reader.writer, server.create_initialization_options())
         tasks.cancel_scope.cancel()
 
 
-async def _leave_on_signal(calls: Calls, grace: float) -> None:
+async def _leave_on_signal(reader: Reader) -> None:
+    if sys.platform == "win32":  # no event loop can wait for signals there; Ctrl-C is a KeyboardInterrupt
+        return
+    leaving = False
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            await calls.drain(grace)
-            await anyio.sleep(0.05)  # the writer's turn: the last answers
-            os._exit(0)  # a thread blocks in a read of stdin, and would hold the process
+        async for number in signals:
+            if leaving and number == signal.SIGINT:
+                _abandon()
+            leaving = True
+            reader.leave(number.name)
 
 
-class _AnsweringReader:
-    """The SDK drops lines that are no messages, and their sender waits until its own timeout: answer them."""
+async def _leave_with_parent(reader: Reader) -> None:
+    await orphaned(lambda: reader.heard)
+    reader.leave("the process that started this one has ended")
 
-    def __init__(self, inner: Any, write: Any) -> None:
-        self._inner = inner
-        self._write = write
 
-    @property
-    def last_context(self) -> Any:
-        return self._inner.last_context
-
-    async def receive(self) -> SessionMessage | Exception:
-        while True:
-            item: SessionMessage | Exception = await self._inner.receive()
-            if not isinstance(item, ValidationError):
-                return item
-            line = item.errors(include_url=False, include_context=False)[0]["input"]
-            error = parse(line)[1] if isinstance(line, str) else None
-            if error is not None:
-                await self._write.send(SessionMessage(error))
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> SessionMessage | Exception:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        await self.aclose()
-        return None
+def _abandon() -> None:
+    """End now. Threads that still run cannot be stopped, and would hold the process; every commit is atomic."""
+    logger.error("calls did not end within SHUTDOWN_GRACE; leaving")
+    sys.stderr.flush()
+    os._exit(0)

@@ -17,17 +17,18 @@ class Origins:
     """Which Origin headers are fine: this machine's own pages, the public address, and those that are allowed."""
 
     def __init__(self, allowed: tuple[str, ...], public_url: str | None) -> None:
-        self._allowed = {_normal(o) for o in (*allowed, *([public_url] if public_url else []))}
+        self._allowed = {normal(o) for o in (*allowed, *([public_url] if public_url else []))}
 
     def check(self, scope: Scope) -> None:
         """Raises Refused."""
         for origin in Headers(scope=scope).getlist("origin"):
-            if _normal(origin) in self._allowed:
+            if normal(origin) in self._allowed:
                 continue
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not is_loopback_name(parts.netloc):
                 raise Refused(403, "This page's origin is not allowed here; see MCP_ALLOWED_ORIGINS.")
 
 
-def _normal(origin: str) -> str:
+def normal(origin: str) -> str:
+    """`origin` as browsers write it."""
     return origin.strip().rstrip("/").lower()
