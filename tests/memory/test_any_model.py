@@ -160,4 +160,4 @@ def test_a_vendor_s_dialect_is_learned_once(
     fake.forget()
     assert [o.event for o in service.add(scope, "我现在住在北京").results] == ["UPDATE"]
     assert fake.count("chat") == 2
-    assert fake.count("embeddings") == 3  # once how unrelated texts spread, the fact, and its new text
+    assert fake.count("embeddings") == 2

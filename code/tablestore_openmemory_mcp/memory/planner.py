@@ -58,7 +58,7 @@ class Planner:
         self._shown: dict[str, int] = {}  # revisions
 
     def _embed(self, embedder: Embedder) -> NDArray[np.float32]:
-        """The texts' vectors. Where it is not known yet how the embedder's cosines spread, sentences that tell it travel
+        """The texts' vectors. Where it is not known how the embedder's cosines spread, sentences that tell it travel
         in the same request, if there is room."""
         spreads, written = self._place.index.spreads, script("\n".join(self._texts))
         room = 0 if self._decider is None or embedder.knows(self._texts) else BATCH - len(self._texts)
