@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ class LinuxPeers:
         # Under WSL the relay of all that comes from Windows is root's. The overflow id stands for everyone unnamed.
         self._trusts_nobody = self._uid == _overflow_uid() or (self._uid == 0 and in_wsl())
         self._find = _by_netlink
+        self._clients: deque[str] = deque(maxlen=8)  # the processes that connected last, to be tried first
         self._lock = threading.Lock()
         self._tried = False
 
@@ -59,7 +61,18 @@ class LinuxPeers:
         found = [s for s in self._find(peer, server) if (s.local, s.remote) == (peer, server)]
         if not found or not all(s.uid == self._uid and s.inode and s.state in _CONNECTED for s in found):
             return False
-        return not self._one_container or all(_is_held_here(s.inode, self._uid) for s in found)
+        return not self._one_container or all(self._is_held_here(s.inode) for s in found)
+
+    def _is_held_here(self, inode: int) -> bool:
+        """Whether a process of our user that we can see, in our own mount namespace, has this socket open."""
+        ours = Path("/proc/self/ns/mnt").stat().st_ino
+        for process in (*self._clients, *_processes()):
+            with suppress(OSError):  # it has ended, or is not ours to look into
+                if Path(process).stat().st_uid == self._uid and _holds(process, inode):
+                    if process not in self._clients:
+                        self._clients.appendleft(process)
+                    return Path(process, "ns/mnt").stat().st_ino == ours
+        return False
 
     def _choose(self) -> None:
         with self._lock:
@@ -146,17 +159,11 @@ def _hex(one: End, *, mapped: bool) -> str:
 # Processes
 
 
-def _is_held_here(inode: int, uid: int) -> bool:
-    """Whether a process of `uid` that we can see, in our own mount namespace, has this socket open."""
-    ours = Path("/proc/self/ns/mnt").stat().st_ino
-    with os.scandir("/proc") as processes:
-        for process in processes:
-            if process.name.isdecimal():
-                with suppress(OSError):  # it has ended, or is not ours to look into
-                    of_user = process.stat().st_uid == uid
-                    if of_user and _holds(process.path, inode):
-                        return Path(process.path, "ns/mnt").stat().st_ino == ours
-    return False
+def _processes() -> Iterator[str]:
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdecimal():
+                yield entry.path
 
 
 def _holds(process: str, inode: int) -> bool:
