@@ -94,7 +94,7 @@ async def test_whoever_another_user_s_program_forwards_needs_a_token(
 
 
 async def test_a_token_is_good_through_any_proxy() -> None:
-    given = settings({"MCP_AUTH_SECRET": "n" * 32})
+    given = settings({"MCP_AUTH_SECRET": "a signing secret that is long enough"})
     backend = PlainBackend(PlainMemory(), given)
     token = backend.tokens().mint(["alice"], ["*"], 60).token
     with serving(App(given, backend)) as base, forwarding(NOBODY, ("127.0.0.1", port_of(base))) as port:

@@ -22,7 +22,7 @@ from tablestore_openmemory_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-OLD, NEW = "o" * 32, "n" * 32
+OLD, NEW = "an old signing secret, long enough", "a new signing secret, long enough"
 STRANGER = {"X-Forwarded-For": "1.2.3.4"}
 LIST = call(1, "list_memories")
 
