@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.emulator import Emulator
@@ -61,6 +61,7 @@ def test_a_forged_invocation_mints_and_revokes_nothing(variables: dict[str, str]
 STRINGS = st.text() | st.text(st.characters(categories=["Cs"])) | st.just(MINT_KEY)
 
 
+@settings(deadline=None)
 @given(STRINGS | st.binary() | st.none() | st.integers() | st.lists(STRINGS))
 def test_only_the_key_is_the_key(given_key: Any) -> None:
     event = {"key": given_key}

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.store import fresh_scope, remember, texts
@@ -121,6 +121,7 @@ def test_a_folder_that_others_may_open_is_named_once(tmp_path, caplog, mode):
     assert mode_of(folder) == mode
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(before=st.binary(max_size=100), last=st.sampled_from(["", "emulator:emulator", OLDER]))
 def test_whatever_is_in_the_file_the_key_is_whole(tmp_path_factory, before, last):
     path = tmp_path_factory.mktemp("key") / "store.key"
