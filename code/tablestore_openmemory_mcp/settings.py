@@ -49,6 +49,7 @@ DELETE_ALL_DESCRIPTION = (
 
 
 MIN_SECRET = 32  # characters
+MIN_DIFFERENT = 8  # of them: "xxxx…" is long, but no secret
 
 
 class ConfigurationError(Exception):
@@ -189,6 +190,7 @@ class Settings(BaseModel):
         description="an address without a path, such as https://memory.example.com",
     )
     mcp_auth_secret: SecretStr | None = None  # several, separated by commas: the first signs, all verify
+    mcp_mint_key: SecretStr | None = None  # on Function Compute: with it an event may make or revoke tokens
     # These four for MCP_AUTH=jwt alone.
     mcp_auth_issuer: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     mcp_auth_audience: str | None = None
@@ -316,10 +318,7 @@ class Settings(BaseModel):
                 "OPENAI_API_KEY is not set: memories in Tablestore are extracted by an LLM; set OPENAI_API_KEY and "
                 "OPENAI_BASE_URL, or MEMORY_PIPELINE=verbatim to store texts word for word."
             )
-        if any(len(secret) < MIN_SECRET for secret in self.auth_secrets):
-            wrong.append(
-                f"MCP_AUTH_SECRET is too short: {MIN_SECRET} characters at least, as `openssl rand -base64 32` gives."
-            )
+        wrong += self._weak_secrets()
         if self.mcp_auth == "jwt":
             needed = ("MCP_AUTH_ISSUER", "MCP_AUTH_AUDIENCE", "MCP_PUBLIC_URL")
             wrong += [
@@ -329,6 +328,21 @@ class Settings(BaseModel):
             wrong.append(
                 f"MEMORY_PIPELINE={self.memory_pipeline} needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL."
             )
+        return wrong
+
+    def _weak_secrets(self) -> list[str]:
+        mint_key = self.mcp_mint_key.get_secret_value() if self.mcp_mint_key else None
+        given = [("MCP_AUTH_SECRET", secret) for secret in self.auth_secrets] + [("MCP_MINT_KEY", mint_key)]
+        advice = f"{MIN_SECRET} characters at least, as `openssl rand -base64 32` gives"
+        wrong = [
+            f"{name} is too {'short' if len(secret) < MIN_SECRET else 'simple'}: {advice}."
+            for name, secret in given
+            if secret is not None and (len(secret) < MIN_SECRET or len(set(secret)) < MIN_DIFFERENT)
+        ]
+        if self.mcp_auth_secret and not self.auth_secrets:
+            wrong.append(f"MCP_AUTH_SECRET holds no secret: {advice}.")
+        if mint_key is not None and mint_key in self.auth_secrets:
+            wrong.append("MCP_MINT_KEY must not be MCP_AUTH_SECRET: the signing secret is sent to nobody.")
         return wrong
 
     @property

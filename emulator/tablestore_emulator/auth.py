@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,6 +13,8 @@ from .errors import OtsError, invalid
 from .limits import MAX_DATE_SKEW
 
 REQUIRED_HEADERS = ("x-ots-date", "x-ots-apiversion", "x-ots-accesskeyid", "x-ots-instancename", "x-ots-contentmd5")
+ACCESS_KEY_VARIABLE = "TABLESTORE_EMULATOR_ACCESS_KEY"
+_DEFAULT = "emulator:emulator"  # as published; only where nobody asked for another
 _UNSIGNED = ("x-ots-signature", "x-ots-signaturev4")
 
 
@@ -32,6 +35,17 @@ class Credential:
         if not key_id or not secret:
             raise ValueError("an access key is written ID:SECRET, a temporary one ID:SECRET:TOKEN")
         return cls(key_id, secret, token or None)
+
+
+def access_keys(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[Credential]:
+    """The keys to accept: those given, else the variable's, else the default. Raises ValueError: a variable that is
+    set and empty is no wish for a key that everybody knows."""
+    if given:
+        return [Credential.parse(text) for text in given]
+    try:
+        return [Credential.parse(environ.get(ACCESS_KEY_VARIABLE, _DEFAULT).strip())]
+    except ValueError as e:
+        raise ValueError(f"{ACCESS_KEY_VARIABLE} cannot be used: {e}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ WORDS = "my doctor says that I have to eat less salt"
 
 
 def test_one_line_per_call_without_names_or_words(tmp_path: Path) -> None:
-    with Server(tmp_path, MCP_AUTH_SECRET="s" * 32) as server:
+    with Server(tmp_path, MCP_AUTH_SECRET="a signing secret that is long enough") as server:
         with over_sse(server.url("cline", "alice-liddell")) as client:
             client.add(WORDS)
             client.search(WORDS)

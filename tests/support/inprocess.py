@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page, Progress
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.app import App
+from tablestore_openmemory_mcp.server.auth.connection import remembering
 from tablestore_openmemory_mcp.server.auth.tokens import Row, Tokens
 from tablestore_openmemory_mcp.server.inbox import Rows
 from tablestore_openmemory_mcp.server.listening import listen
@@ -109,6 +111,7 @@ def serving(app: App) -> Iterator[str]:
     sock = listen("127.0.0.1", 0)
     config = uvicorn.Config(
         app,
+        http=remembering(AutoHTTPProtocol),
         lifespan="on",
         ws="none",
         log_config=None,

@@ -51,7 +51,7 @@ def _access(settings: Settings) -> str:
         return f"by token of {settings.mcp_auth_issuer}"
     mint = f"`{APP_NAME} token --user <user_id>` makes one"
     if settings.local_is_free:
-        return f"programs on this machine, without a token; others by token ({mint})"
+        return f"your own programs on this machine, and tunnels you start, without a token; others by token ({mint})"
     return f"by token ({mint})"
 
 

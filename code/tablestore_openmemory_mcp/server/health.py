@@ -32,13 +32,17 @@ class Health:
         """200, or 503 while shutting down or while the store cannot be reached (the log says why)."""
         if self.draining:
             return JSONResponse({"status": "draining"}, 503)
+        if await self.ready():
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "store unreachable"}, 503)
+
+    async def ready(self) -> bool:
+        """Whether the store could be reached, at most FRESH seconds ago."""
         async with self._lock:
             if time.monotonic() - self._asked > FRESH:
                 self._ready = await self._reachable()
                 self._asked = time.monotonic()
-        if self._ready:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "store unreachable"}, 503)
+        return self._ready
 
     async def _reachable(self) -> bool:
         try:

@@ -9,9 +9,11 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from ..settings import Settings
 from .app import App
+from .auth.connection import remembering
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +25,7 @@ def serve(app: App, sock: socket.socket, settings: Settings, host: ASGIApp | Non
     """
     config = uvicorn.Config(
         host or app,
+        http=remembering(AutoHTTPProtocol),
         lifespan="on",
         ws="none",
         log_config=None,

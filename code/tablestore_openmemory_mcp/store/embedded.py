@@ -7,7 +7,6 @@ another on the same port with the same key.
 
 import json
 import os
-import secrets
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from ..errors import StoreError, StoreUnavailable
 from .connection import ConnectionInfo, Credentials
+from .private_files import OWNER_ONLY, close_to_others, kept_key, opened_private, warn_of_others
 
 EXIT_IN_USE = 3  # of the emulator: another one serves this directory
 KEY_VARIABLE = "TABLESTORE_EMULATOR_ACCESS_KEY"  # the environment is private to the user; a command line is not
@@ -37,16 +37,23 @@ class EmbeddedConnector:
         self._ready = self._dir / "store.json"
         self._child: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._warned = False
 
     def connect(self, deadline: float) -> ConnectionInfo:
         """Attach, or start it. Takes over if it has died. Raises StoreError."""
         until = max(deadline, time.monotonic() + START_SECONDS)
         with self._lock:
             try:
-                self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._prepare()
                 return self._attached() or self._attached_or_started(until)
             except OSError as e:
                 raise StoreError(f"{self._dir} cannot be used: {e.strerror or e}.", setting=self.setting) from e
+
+    def _prepare(self) -> None:
+        self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._warned:
+            self._warned = True
+            warn_of_others(self._dir)
 
     def use_credentials(self, credentials: Credentials) -> None:
         """Nothing to do: the embedded store has its own."""
@@ -69,7 +76,8 @@ class EmbeddedConnector:
 
         try:
             # One start at a time: of sixteen processes at a fresh directory, fifteen wait here and attach.
-            with FileLock(self._dir / "store.lock", timeout=max(0.1, until - time.monotonic())):
+            close_to_others(self._dir / "store.lock")
+            with FileLock(self._dir / "store.lock", mode=OWNER_ONLY, timeout=max(0.1, until - time.monotonic())):
                 while True:
                     info = self._attached() or self._started(until)
                     if info:
@@ -95,7 +103,7 @@ class EmbeddedConnector:
                 return None
             credentials = Credentials(found["access_key_id"], found["access_key_secret"])
             return ConnectionInfo(found["endpoint"], found["instance"], credentials)
-        except (FileNotFoundError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # half-written, or not ours
             return None
 
     def _started(self, until: float) -> ConnectionInfo | None:
@@ -104,8 +112,9 @@ class EmbeddedConnector:
             raise StoreError("The embedded store is not part of this installation.", setting="STORE")
         last = self._address()
         port = last.endpoint.rpartition(":")[2] if last else "0"
+        used = f"{last.credentials.access_key_id}:{last.credentials.access_key_secret}" if last else ""
         log = self._dir / "store.log"
-        with log.open("wb") as errors:
+        with opened_private(log) as errors:
             child = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "tablestore_emulator"),
@@ -116,7 +125,7 @@ class EmbeddedConnector:
                 stdout=subprocess.DEVNULL,  # ours may be an MCP client's
                 stderr=errors,
                 start_new_session=True,  # Ctrl-C is for us; we stop it when the last write is done
-                env={**os.environ, KEY_VARIABLE: self._key()},
+                env={**os.environ, KEY_VARIABLE: kept_key(self._dir / "store.key", used)},
             )
         while child.poll() is None and time.monotonic() < until:
             info = self._address(of_pid=child.pid)
@@ -137,16 +146,6 @@ class EmbeddedConnector:
             said = log.read_text(errors="replace").strip().splitlines()
             why = said[-1] if said else f"status {child.returncode}"
             raise StoreError(f"The embedded store did not start: {why.rstrip('.')}.", setting=self.setting)
-
-    def _key(self) -> str:
-        """ID:SECRET, random, the same for every emulator of this directory."""
-        path = self._dir / "store.key"
-        if not path.exists():
-            new = path.with_suffix(".new")
-            new.touch(mode=0o600)
-            new.write_text(f"embedded:{secrets.token_hex(32)}")
-            new.replace(path)
-        return path.read_text().strip()
 
 
 def _answers(info: ConnectionInfo) -> bool:

@@ -1,4 +1,4 @@
-"""The middleware at the door: every path of the application passes it, but for those in OPEN_PATHS."""
+"""The middleware at the door. Every path of the application passes it; those in OPEN_PATHS need no principal."""
 
 import logging
 
@@ -24,12 +24,13 @@ class Door:
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         try:
             self._origins.check(scope)
-            scope["principal"] = await self._gate.admit(scope)
+            if scope["path"] not in OPEN_PATHS:
+                scope["principal"] = await self._gate.admit(scope)
         except Refused as e:
             logger.info("refused with %d", e.status)
             await PlainTextResponse(e.sentence, e.status, e.headers)(scope, receive, send)

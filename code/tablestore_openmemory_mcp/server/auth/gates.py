@@ -14,6 +14,7 @@ from ...settings import Settings
 from ..caller import Principal
 from .issuer import Issuer, IssuerUnreachable
 from .local import is_local
+from .peers import OwnUser
 from .refusal import Refused
 from .tokens import BadToken, Tokens
 
@@ -24,9 +25,13 @@ LOCAL = Principal("local")
 MAX_TOKEN = 8_192  # characters
 
 HOW_TO_COME_IN = (
-    "Without a token this server answers only programs on its own machine that call it as localhost and not through a "
-    "proxy. Send 'Authorization: Bearer <token>'; `tablestore-openmemory-mcp token --user <user_id>` makes one. To "
-    "serve anyone on a network that you trust, start it with MCP_AUTH=anonymous."
+    "Without a token this server answers only programs of the user who runs it, on the same machine, that call it as "
+    "localhost and not through a proxy. Send 'Authorization: Bearer <token>'; `tablestore-openmemory-mcp token --user "
+    "<user_id>` makes one. To serve anyone on a network that you trust, start it with MCP_AUTH=anonymous."
+)
+ANOTHER_USER = (
+    "This connection comes from this machine, but from a program that does not run as the user who runs the server, or "
+    "runs in another container: a proxy, a tunnel or, under WSL, Windows. "
 )
 
 
@@ -46,14 +51,16 @@ class AnonymousGate:
 
 
 class TokenGate:
-    """A bearer token, or, if `local_is_free`, no token at all from this machine's own user.
+    """A bearer token, or no token at all from this machine's own user, if `own_user` is there to tell.
 
     `check` blocks. It raises BadToken, or a StoreError or IssuerUnreachable if it cannot tell.
     """
 
-    def __init__(self, check: Callable[[str], Principal], *, local_is_free: bool, challenge: str, help_: str) -> None:
+    def __init__(
+        self, check: Callable[[str], Principal], *, own_user: OwnUser | None, challenge: str, help_: str
+    ) -> None:
         self._check = check
-        self._local_is_free = local_is_free
+        self._own_user = own_user
         self._challenge = challenge
         self._help = help_
         self._threads = anyio.CapacityLimiter(16)
@@ -61,9 +68,7 @@ class TokenGate:
     async def admit(self, scope: Scope) -> Principal:
         given = Headers(scope=scope).getlist("authorization")
         if not given:
-            if self._local_is_free and is_local(scope):
-                return LOCAL
-            raise Refused(401, self._help, {"WWW-Authenticate": self._challenge})
+            return await self._without_token(scope)
         kind, _, token = given[0].strip().partition(" ")
         if len(given) > 1 or kind.lower() != "bearer" or not 0 < len(token.strip()) <= MAX_TOKEN:
             raise self._bad("the Authorization header is not 'Bearer <token>'")
@@ -74,6 +79,14 @@ class TokenGate:
         except (StoreError, IssuerUnreachable) as e:
             logger.warning("a token could not be checked: %s", e)
             raise Refused(503, "Tokens cannot be checked at the moment; call again soon.", {"Retry-After": "5"}) from e
+
+    async def _without_token(self, scope: Scope) -> Principal:
+        why = ""
+        if self._own_user and is_local(scope):
+            if await self._own_user.sent(scope):
+                return LOCAL
+            why = ANOTHER_USER
+        raise Refused(401, why + self._help, {"WWW-Authenticate": self._challenge})
 
     def _bad(self, why: str) -> Refused:
         challenge = f'{self._challenge}{"," if " " in self._challenge else ""} error="invalid_token"'
@@ -93,13 +106,11 @@ def gate(settings: Settings, tokens: Callable[[], Tokens]) -> Gate:
         )
         metadata = f"{(settings.mcp_public_url or '').rstrip('/')}/.well-known/oauth-protected-resource"
         help_ = f"A token of {settings.mcp_auth_issuer} is needed: send 'Authorization: Bearer <token>'."
-        return TokenGate(
-            issuer.check, local_is_free=False, challenge=f'Bearer resource_metadata="{metadata}"', help_=help_
-        )
+        return TokenGate(issuer.check, own_user=None, challenge=f'Bearer resource_metadata="{metadata}"', help_=help_)
     # No resource metadata: there is no OAuth server to discover, and clients would go looking for one.
     return TokenGate(
         lambda token: tokens().check(token),
-        local_is_free=settings.local_is_free,
+        own_user=OwnUser() if settings.local_is_free else None,
         challenge=f'Bearer realm="{settings.tablestore_table_name}"',
         help_=HOW_TO_COME_IN,
     )

@@ -1,7 +1,9 @@
 """Pages in a browser. A page that a user merely visits must not read their memory, however it names this server.
 
-The MCP specification requires the check. Programs send no Origin; a browser sends one with every POST, and without a
-POST no tool is called: so a rebound DNS name does not help a page either.
+The MCP specification requires the check of Origin. Programs send none; a browser sends one with every POST, and without
+a POST no tool is called: so a rebound DNS name does not help a page either. With a GET that a page does not read (an
+image, a frame, a link) browsers send no Origin. They do say in Sec-Fetch-Site (W3C Fetch Metadata) that another site's
+page asks, so such a GET opens no stream: sixty-four of them would use up the user's own.
 """
 
 from urllib.parse import urlsplit
@@ -12,6 +14,9 @@ from starlette.types import Scope
 from .local import is_loopback_name
 from .refusal import Refused
 
+# Our own page, or the person: an address typed, a bookmark. "same-site" is a page of another port or host name.
+_OWN_PAGE = frozenset({"same-origin", "none"})
+
 
 class Origins:
     """Which Origin headers are fine: this machine's own pages, the public address, and those that are allowed."""
@@ -21,7 +26,11 @@ class Origins:
 
     def check(self, scope: Scope) -> None:
         """Raises Refused."""
-        for origin in Headers(scope=scope).getlist("origin"):
+        headers = Headers(scope=scope)
+        origins = headers.getlist("origin")
+        if not origins and not _OWN_PAGE.issuperset(site.strip().lower() for site in headers.getlist("sec-fetch-site")):
+            raise Refused(403, "Another site's page asks for this: open the address yourself, or use an MCP client.")
+        for origin in origins:
             if normal(origin) in self._allowed:
                 continue
             parts = urlsplit(origin)
