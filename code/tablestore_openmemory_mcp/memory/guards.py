@@ -83,8 +83,8 @@ _REFERENCE = re.compile(
     r"|(?:os|process|config|settings|env|import|secrets|self|this|ctx)\.|[A-Za-z_][\w.]{0,60}[(\[]",
 )
 _PLACEHOLDER = re.compile(
-    r"[\W_]*(?:x{3,}|\*+|\.{3}|change[-_]?(?:me|it)|replace[-_]?(?:me|it)|todo|redacted|placeholder|dummy|example"
-    r"|sample|your?[-_]|my[-_]|password|passwd|secret|token|insecure|(?:pass|pw|pwd|guest|none|null|undefined)\W*$)",
+    r"[\W_]{0,8}(?:x{3,}|\*|\.{3}|change[-_]?(?:me|it)|replace[-_]?(?:me|it)|todo|redacted|placeholder|dummy|example"
+    r"|sample|your?[-_]|my[-_]|password|passwd|secret|token|insecure|(?:pass|pw|pwd|guest|none|null|undefined)\W{0,8}$)",
     re.IGNORECASE,
 )
 _PLACE_INSIDE = re.compile(r"x{6}|your[_-]|[_-]here\b", re.IGNORECASE)
@@ -94,7 +94,7 @@ _MADE_BY = re.compile(  # how a secret is made or kept, in place of one
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}(?![0-9a-fA-F])")
-_ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$")
+_ENVIRONMENT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)++$")
 _WORDY_PIECE = re.compile(r"[A-Za-z]*\d{0,4}|\d+[A-Za-z]{0,2}|[A-Za-z]\d{1,3}[A-Za-z]?")
 _SEPARATORS = re.compile(r"[-_./:@+]")
 _LOWER_RUN = re.compile(r"[A-Z]?[a-z]{3,}")
