@@ -4,6 +4,7 @@ An embedder that is away is remembered for a while, so that not every search wai
 background: a local model that takes its time to load is there for the next search.
 """
 
+import importlib
 import logging
 import threading
 import time
@@ -16,7 +17,7 @@ from .embedder import Embedder
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 2.5  # seconds that a search waits for its vector
+PATIENCE = 2.5  # seconds that a search waits for its vector, from when it is asked for
 AWAY_SECONDS = 30.0  # in which an embedder that was away is not asked again; then one search asks
 _RETRIES = 0.6  # seconds: a connection that the endpoint has dropped is worth a second attempt, an outage is none
 _LASTING = (ModelUnavailable, ModelDenied, DimensionMismatch)  # true of any query; others are about this text
@@ -46,6 +47,7 @@ class QueryEmbedder:
 
     def wait(self, asked: "Asked", deadline: float) -> Vector:
         """The vector, unless it takes too long. Raises a ModelError."""
+        asked.begun.wait(max(0.0, deadline - time.monotonic()))  # a new process takes its time to import the SDK
         if not asked.done.wait(max(0.0, min(PATIENCE, deadline - time.monotonic()))):
             late = ModelTimedOut("The embedder did not answer in time", setting="OPENAI_BASE_URL")
             with self._lock:
@@ -59,6 +61,8 @@ class QueryEmbedder:
 
     def _run(self, asked: "Asked", query: str, deadline: float) -> None:
         try:
+            importlib.import_module("openai")
+            asked.begun.set()
             vector, error = self.embedder.embed([query], deadline=deadline, retries=_RETRIES)[0], None
         except Exception as e:
             vector, error = None, e
@@ -79,6 +83,7 @@ class Asked:
     """One question to the embedder: done with a vector or an error."""
 
     def __init__(self, error: Exception | None = None) -> None:
+        self.begun = threading.Event()
         self.done = threading.Event()
         self.vector: Vector | None = None
         self.error: Exception | None = None
@@ -87,4 +92,5 @@ class Asked:
 
     def finish(self, vector: Vector | None, error: Exception | None) -> None:
         self.vector, self.error = vector, error
+        self.begun.set()
         self.done.set()
