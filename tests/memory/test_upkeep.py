@@ -109,6 +109,25 @@ def test_expired_long_texts_do_not_block_their_scope(
     assert len(held(store, scope)) == 4
 
 
+def test_too_much_at_once_is_refused_and_blocks_nobody(
+    make: MakeService, open_store: OpenStore, prefix: str, scope: Scope
+) -> None:
+    """A person deletes twenty long texts by their ids: all or none, so none; then a few at a time."""
+    chance = random.Random(4)
+    store = open_store(prefix, MAX_TEXT_LENGTH="60000")
+    put(store, scope, [incompressible(chance, 60_000) for _ in range(20)], expired=False)
+    service = make(store, OPENAI_API_KEY="", MAX_TEXT_LENGTH="60000")
+    ids = [memory.id for memory in held(store, scope)]
+    with pytest.raises(LimitExceeded, match="send less at once"):
+        service.delete(scope, ids)
+    assert len(held(store, scope)) == 20
+    assert service.update(scope, ids[0], incompressible(chance, 60_000)).event == "UPDATE"
+    for start in range(0, 20, 5):
+        assert len(service.delete(scope, ids[start : start + 5])) == 5
+    assert service.add(scope, "short").results
+    assert service.list(scope).total == 1
+
+
 def test_what_a_change_takes_is_never_more_than_is_said(scope: Scope) -> None:
     chance = random.Random(2)
     texts = ["", "a", "\x01" * 500, '"\\' * 300, incompressible(chance, 4000), "中" * 100]

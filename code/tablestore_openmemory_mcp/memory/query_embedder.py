@@ -16,7 +16,7 @@ from .embedder import Embedder
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 2.5  # seconds that a search waits for its vector
+PATIENCE = 2.5  # seconds that a search waits for its vector, from when it is asked for
 AWAY_SECONDS = 30.0  # in which an embedder that was away is not asked again; then one search asks
 _RETRIES = 0.6  # seconds: a connection that the endpoint has dropped is worth a second attempt, an outage is none
 _LASTING = (ModelUnavailable, ModelDenied, DimensionMismatch)  # true of any query; others are about this text

@@ -14,7 +14,7 @@ _ASCII = re.compile(r"[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*")  # what _TOKEN finds i
 # max|Retries, HTTP|Server, Python|3, 72|kg
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\dA-Za-z_]+|[A-Z]|\d+")
 _MOST_PARTS = 8  # of one word; what has more is a key or a hash, and found whole
-_MOST_JOINED = 3  # parts that are one word too: Wi-Fi, e-mail, max_retries; not-so-this-one
+_LONGEST_JOINED = 8  # letters of parts that are one word too: Wi-Fi, e-mail; what is longer is found by its parts
 _LONGEST = 64  # letters of a term; longer words are told apart by as many
 _REMEMBERED = 24  # letters of a word whose terms are kept; with as many words as below they take 10 MB at most
 _STOP_WORDS = frozenset(
@@ -46,7 +46,7 @@ def _made(word: str) -> tuple[str, ...]:
     """Linear in the word."""
     pieces = re.split("[-_]", word)
     made = [term for piece in pieces for term in _parts(piece)]
-    if 1 < len(pieces) <= _MOST_JOINED:
+    if len(pieces) > 1 and len(word) - len(pieces) < _LONGEST_JOINED:
         made.append("".join(pieces))
     terms = (stem(term[:_LONGEST].lower().replace("ς", "σ")) for term in made)
     return tuple(dict.fromkeys(t for t in terms if t not in _STOP_WORDS and t not in _STOP_CHARACTERS))
