@@ -87,6 +87,9 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _serve(settings: Settings, transport: str) -> None:
+    from .server.listening import tell_early_end
+
+    tell_early_end()
     from .composition import Composition, check_place
 
     check_place(settings)
@@ -99,10 +102,11 @@ def _serve(settings: Settings, transport: str) -> None:
 
 
 def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) -> None:
-    from .server.listening import listen
+    from .server.listening import EVERYWHERE, listen
 
+    host = settings.server_host if "server_host" in settings.model_fields_set else EVERYWHERE
     try:
-        sock = listen(settings.server_host, settings.server_port)
+        sockets = listen(host, settings.server_port)
     except OSError as e:
         _fail([f"SERVER_HOST={settings.server_host} SERVER_PORT={settings.server_port} cannot be used: {e.strerror}."])
     # From here on clients can connect; they wait while the MCP SDK is imported.
@@ -118,10 +122,10 @@ def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) ->
         from .fc.welcome import welcome
 
         print(welcome(settings), flush=True)
-        serve(app, sock, settings, Host(app, composition))
+        serve(app, sockets, settings, Host(app, composition))
         return
-    print(banner(settings, "sse" if sse else "http", port=sock.getsockname()[1]), flush=True)
-    serve(app, sock, settings)
+    print(banner(settings, "sse" if sse else "http", port=sockets[0].getsockname()[1]), flush=True)
+    serve(app, sockets, settings)
 
 
 def _serve_stdio(settings: Settings, composition: "Composition") -> None:
