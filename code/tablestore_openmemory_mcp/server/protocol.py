@@ -89,6 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waits = True
         self._late_at = math.inf  # the loop's time
         self._read = 0  # bytes since the head, or the body, began
+        self._piece = 0  # bytes that are being parsed, not yet in `_read`
         self._body = 0  # bytes of the body itself
         self._ended = 0  # requests read to their end
         self._refusal: tuple[int, str] | None = None
@@ -150,6 +151,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._reading is Reading.NOTHING:
             self._begin(Reading.HEAD, HEAD_TIME)
         was, ended = self._reading, self._ended
+        self._piece = len(piece)
         super().data_received(piece)
         if self._deaf or self._reading is not was or self._ended != ended:
             return  # what of the piece came after the change is not counted: one piece at most
@@ -180,8 +182,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(431, f"The request has too many headers: at most {MAX_HEADERS} are taken.")
 
     def on_headers_complete(self) -> None:
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
-            self._fail(431, f"The request's head is too large: at most {MAX_HEAD} bytes are taken.")
+        if self._read + self._piece > MAX_HEAD:  # or it surely is not
+            head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if head > MAX_HEAD:
+                self._fail(431, f"The request's head is too large: at most {MAX_HEAD} bytes are taken.")
         if len(self.pipeline) >= MAX_PIPELINED:
             self._fail(400, "Too many requests at once on one connection.")
         super().on_headers_complete()
@@ -196,7 +200,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._ended += 1
-        self._begin(Reading.NOTHING, math.inf)
+        self._reading, self._read = Reading.NOTHING, 0
+        self._late_at = math.inf
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
