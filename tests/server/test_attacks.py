@@ -15,6 +15,10 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from support.attackers import SOON, Peer, peer, peers
 from support.inprocess import PlainMemory, plain_app, serving
@@ -308,6 +312,22 @@ async def test_when_all_are_at_work_the_next_is_told() -> None:
                 told = await late.answer()
                 assert told.startswith(b"HTTP/1.1 503 ")
                 assert b"retry-after" in told
+
+
+async def test_requests_of_one_connection_share_what_was_learnt_of_it() -> None:
+    """Such as what the operating system says of its other end, which is asked once."""
+
+    async def count(request: Request) -> Response:
+        shared = request.scope["extensions"]["connection"]
+        shared["asked"] = shared.get("asked", 0) + 1
+        return PlainTextResponse(str(shared["asked"]))
+
+    app = Starlette(routes=[Route("/", count)])
+    app.drain = lambda: None  # type: ignore[attr-defined]
+    with serving(app) as base:  # type: ignore[arg-type]
+        for _ in range(2):
+            async with httpx.AsyncClient(base_url=base) as http:
+                assert [(await http.get("/")).text for _ in range(3)] == ["1", "2", "3"]
 
 
 # Whole processes
