@@ -1,5 +1,6 @@
 """The first thing a server does. A module of its own, because it must not wait for any other's imports."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -35,8 +36,9 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 def tell_early_end() -> None:
     """Until the server handles SIGTERM itself, end at it with a line in the log, as logs.ending writes it, and with
-    status 0: nothing runs yet. To be called on the main thread."""
-    signal.signal(signal.SIGTERM, _end_early)
+    status 0: nothing runs yet. Elsewhere than on the main thread signals cannot be handled, and nothing is done."""
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, _end_early)
 
 
 def _end_early(_signal: int, _frame: FrameType | None) -> None:
