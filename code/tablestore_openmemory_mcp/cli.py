@@ -98,6 +98,9 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> None:
+    from .server.listening import tell_early_end
+
+    tell_early_end()
     from .composition import Composition, check_place
 
     check_place(settings)
@@ -110,10 +113,11 @@ def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> No
 
 
 def _serve_http(settings: Settings, composition: "Composition", environ: Mapping[str, str], *, sse: bool) -> None:
-    from .server.listening import listen
+    from .server.listening import EVERYWHERE, listen
 
+    host = settings.server_host if "server_host" in settings.model_fields_set else EVERYWHERE
     try:
-        sock = listen(settings.server_host, settings.server_port)
+        sockets = listen(host, settings.server_port)
     except OSError as e:
         _fail([f"SERVER_HOST={settings.server_host} SERVER_PORT={settings.server_port} cannot be used: {e.strerror}."])
     # From here on clients can connect; they wait while the MCP SDK is imported.
@@ -129,10 +133,10 @@ def _serve_http(settings: Settings, composition: "Composition", environ: Mapping
         from .fc.welcome import welcome
 
         print(welcome(settings), flush=True)
-        serve(app, sock, settings, Host(app, composition))
+        serve(app, sockets, settings, Host(app, composition))
         return
-    print(banner(settings, "sse" if sse else "http", environ, port=sock.getsockname()[1]), flush=True)
-    serve(app, sock, settings)
+    print(banner(settings, "sse" if sse else "http", environ, port=sockets[0].getsockname()[1]), flush=True)
+    serve(app, sockets, settings)
 
 
 def _serve_stdio(settings: Settings, composition: "Composition", environ: Mapping[str, str]) -> None:

@@ -80,7 +80,7 @@ def test_an_update_s_timeout_says_that_nothing_was_changed(make: MakeService, fa
     [made] = service.add(scope, "我住在上海").results
     with (
         fake.failing("embeddings", Fault.hang()),
-        pytest.raises(ModelTimedOut, match="nothing was changed.*ADD_TIMEOUT"),
+        pytest.raises(ModelTimedOut, match=r"nothing was changed.*ADD_TIMEOUT"),
     ):
         service.update(scope, made.id, "我住在广州", deadline=time.monotonic() + 1)
     assert service.get(scope, made.id) == service.list(scope).memories[0]

@@ -1,6 +1,5 @@
 """Without a token: this machine's own user, over real connections, and nobody who comes through another's program."""
 
-import asyncio
 import contextlib
 import http.client
 import json
@@ -14,8 +13,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from support.inprocess import PlainBackend, PlainMemory, plain_app, serving, settings
 from support.other_users import NOBODY, RESET, SOMEBODY, forwarding, require_root
@@ -148,11 +145,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return peers
 
 
-@pytest.mark.parametrize("protocol", [HttpToolsProtocol, H11Protocol])  # the second where httptools is not installed
-async def test_the_system_is_asked_once_per_connection(
-    counted: Counted, protocol: type[asyncio.Protocol], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("support.inprocess.AutoHTTPProtocol", protocol)
+async def test_the_system_is_asked_once_per_connection(counted: Counted) -> None:
     with serving(plain_app()) as base:
         for _ in range(2):
             async with httpx.AsyncClient(base_url=base) as client:

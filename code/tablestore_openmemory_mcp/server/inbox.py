@@ -8,13 +8,12 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from ..errors import ServiceError
+from ..errors import ServiceError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,6 +29,9 @@ STREAM_LIFE = 48 * 3_600_000  # ms until the row of a stream is taken for a dead
 MAX_BODY = 2_000_000  # bytes; a column of Tablestore holds 2 MB
 
 Fate = Literal["taken", "gone"]
+Claim = Literal["taken", "gone"]  # what a holder may make of a message
+Written = Literal["taken", "gone", "withdrawn"]
+State = Literal["new", "taken", "gone", "withdrawn", "away"]  # away: there is no such row
 Columns = Mapping[str, Any]
 
 
@@ -53,6 +55,10 @@ class Rows(Protocol):
     def get(self, kind: str, id_: str, n: int, *, deadline: float) -> Row | None: ...
     def list(self, kind: str, id_: str | None = None, *, deadline: float) -> Sequence[Row]: ...
     def delete(self, kind: str, id_: str, *ns: int, deadline: float) -> None: ...
+
+
+class Unsettled(StoreUnavailable):
+    """The store was away for so long that nobody here knows what became of a message."""
 
 
 class Desk:
@@ -86,18 +92,25 @@ class Desk:
         """Delete a row, if the store can be reached: the sweep finds it else."""
         await self._try(lambda: self._rows().delete(kind, id_, n, deadline=_soon()))
 
-    async def move(self, row: Row, state: str) -> bool:
-        """Compare and set: from "new" to `state`. Whether that won; an answer that got lost is settled by reading."""
-        change = partial(self._rows().change, "inbox", row.id, row.n, {"state": state}, where="state", was="new")
-        try:
-            return await self._thread(lambda: change(deadline=_soon()))
-        except ServiceError:
-            found = await self._try(lambda: self._rows().get("inbox", row.id, row.n, deadline=_soon()))
-            return found is not None and found.columns["state"] == state
+    async def claim(self, row: Row, state: Claim) -> Fate | Literal["withdrawn"]:
+        """Compare and set: from "new" to `state`. What the message is from now on, which may be what its sender made of
+        it. Answers that get lost are settled by reading, again and again. Raises Unsettled if that cannot be done
+        within UNCLEAR: then its sender may have been told anything."""
+        ends = time.monotonic() + UNCLEAR
+        while True:
+            settled = await self._moved(row.id, row.n, state) or await self._state(row.id, row.n)
+            # The sender removes what it has seen to be claimed, and nobody else does: so what is away was claimed.
+            if settled == "away":
+                return state
+            if settled is not None and settled != "new":
+                return settled
+            if time.monotonic() > ends:
+                raise Unsettled("it is not known whether a message was claimed")
+            await anyio.sleep(LOOK)
 
     async def hand_over(self, instance: str, columns: Columns) -> Fate:
-        """Put a message into an inbox, and see what becomes of it. It is withdrawn when PATIENCE is over. Raises a
-        StoreError."""
+        """Put a message into an inbox, and see what becomes of it. It is withdrawn when PATIENCE is over. Raises
+        Unsettled."""
         n = _number()
         if not await self._surely_created(instance, n, columns):
             return "gone"
@@ -108,31 +121,54 @@ class Desk:
 
     async def _surely_created(self, instance: str, n: int, columns: Columns) -> bool:
         """Whether the message is in the inbox. If not, it never will be: a write whose answer got lost may still be on
-        its way, so its place is taken first."""
+        its way, so its place is taken first. Raises Unsettled if that cannot be done either."""
+
+        def create(columns: Columns) -> bool:
+            return self._rows().create("inbox", instance, n, columns, deadline=_soon())
+
         try:
-            return await self._thread(lambda: self._rows().create("inbox", instance, n, columns, deadline=_soon()))
+            return await self._thread(lambda: create(columns))
         except ServiceError:
-            taken = {**columns, "state": "withdrawn"}
-            return not await self._thread(lambda: self._rows().create("inbox", instance, n, taken, deadline=_soon()))
+            pass
+        try:
+            return not await self._thread(lambda: create({**columns, "state": "withdrawn"}))
+        except ServiceError as e:
+            raise Unsettled(f"it is not known whether the message was handed over: {e}") from e
 
     async def _awaited(self, instance: str, n: int) -> tuple[Fate, bool]:
-        """The message's fate, and whether it had to be withdrawn: then the row stays, for its holder to see."""
+        """The message's fate, and whether it had to be withdrawn: then the row stays, for its holder to see. Raises
+        Unsettled: whatever the store did not answer may have happened."""
         ends = time.monotonic() + PATIENCE
         while True:
-            try:
-                row = await self._thread(lambda: self._rows().get("inbox", instance, n, deadline=_soon()))
-            except ServiceError:
-                if time.monotonic() > ends + UNCLEAR:
-                    raise
-                await anyio.sleep(LOOK)
-                continue
-            state = "gone" if row is None else row.columns["state"]
-            if row is None or state != "new":
+            state = await self._state(instance, n)
+            if state == "new" and time.monotonic() > ends:
+                state = await self._moved(instance, n, "withdrawn")  # if that did not win, the next look tells who did
+            if state is not None and state != "new":
                 return ("taken" if state == "taken" else "gone"), state == "withdrawn"
-            if time.monotonic() > ends:
-                won = await self.move(row, "withdrawn")
-                return ("gone" if won else "taken"), won
+            if time.monotonic() > ends + UNCLEAR:
+                raise Unsettled("it is not known whether the message was claimed")
             await anyio.sleep(LOOK)
+
+    async def _state(self, instance: str, n: int) -> State | None:
+        """What a message is now; None if the store does not say."""
+        try:
+            row = await self._thread(lambda: self._rows().get("inbox", instance, n, deadline=_soon()))
+        except ServiceError:
+            return None
+        state: State = "away" if row is None else row.columns["state"]
+        return state
+
+    async def _moved(self, instance: str, n: int, state: Written) -> Written | None:
+        """`state`, if the message was "new" and surely is that now. Else only `_state` knows."""
+
+        def change() -> bool:
+            columns = {"state": state}
+            return self._rows().change("inbox", instance, n, columns, where="state", was="new", deadline=_soon())
+
+        try:
+            return state if await self._thread(change) else None
+        except ServiceError:
+            return None
 
     async def sweep(self) -> None:
         """Delete what dead instances left."""

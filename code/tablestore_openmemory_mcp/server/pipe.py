@@ -81,6 +81,11 @@ class Writer(_Stream):
         if not self._unanswered:
             self._all_answered.set()
 
+    @property
+    def unanswered(self) -> int:
+        """How many requests wait for their answer."""
+        return len(self._unanswered)
+
     async def settled(self) -> None:
         """Wait until no request waits for its answer."""
         while self._unanswered:

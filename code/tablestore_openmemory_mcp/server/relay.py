@@ -3,7 +3,9 @@
 A row "stream" says which instance holds it. The message is put into that instance's inbox as "new"; the holder claims
 it by compare-and-set ("taken"), or says that the stream is "gone". If nobody claims it for PATIENCE seconds, it is
 "withdrawn", also by compare-and-set: so it runs once or not at all, and the client knows which. A holder that finds a
-withdrawn message was too slow, and cuts the stream, so that its client reconnects.
+withdrawn message was too slow, and cuts the stream, so that its client reconnects. While the store answers nobody the
+client is told that it is not known (503), and a holder that cannot find out whether it has claimed a message cuts the
+stream: whatever was answered, nobody waits for a message that nobody runs.
 
 Reads: an instance that holds a stream reads its inbox every FAST seconds for ACTIVE seconds after any activity, else
 every SLOW seconds (3,600 reads an hour, however many streams). An instance without streams reads nothing.
@@ -21,7 +23,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from .caller import Principal
-from .inbox import SLOW, STALE, Desk, Fate, Row, Rows, now
+from .inbox import SLOW, STALE, Desk, Fate, Row, Rows, Unsettled, now
 from .messages import parse
 from .sessions import Session, Sessions, digest
 
@@ -130,10 +132,20 @@ class Relay:
         state, stale = row.columns["state"], now() - int(row.columns["at"]) > STALE
         if stale:  # its sender is gone, or would have removed it
             await self._desk.remove("inbox", row.id, row.n)
-        elif state == "withdrawn" and session is not None:
-            logger.warning("a stream was cut: this instance was too slow to take its message")
-            session.scope.cancel()
-        elif state == "new" and await self._desk.move(row, "gone" if session is None else "taken") and session:
+        elif state == "withdrawn":
+            _cut(session, "this instance was too slow to take its message")
+        elif state == "new":
+            await self._claim(row, session)
+
+    async def _claim(self, row: Row, session: Session | None) -> None:
+        try:
+            state = await self._desk.claim(row, "gone" if session is None else "taken")
+        except Unsettled:  # its sender may have heard 202: then the client waits, and has to learn that this is over
+            _cut(session, "it is not known whether a message was claimed")
+            return
+        if state == "withdrawn":
+            _cut(session, "this instance was too slow to take its message")
+        elif state == "taken" and session is not None:
             self.stir()
             message, error = parse(bytes(row.columns["body"]))
             if message is not None:
@@ -145,7 +157,8 @@ class Relay:
 
     async def forward(self, session_id: str, principal: Principal, body: bytes, request_id: str) -> Fate:
         """Hand `body`, a JSON-RPC message, to whoever holds the session. "gone": nobody does, or not for this
-        principal, or nobody claimed it in time; then it was not and will not be run. Raises a StoreError."""
+        principal, or nobody claimed it in time; then it was not and will not be run. Raises Unsettled, or
+        another StoreError while nothing was handed over."""
         stream = digest(session_id)
         holder = self._holders.get(stream) or await self._look_up(stream)
         if holder is None or holder[1] != _owner(principal):
@@ -167,6 +180,12 @@ class Relay:
         while len(self._holders) > 10_000:
             self._holders.popitem(last=False)
         return holder
+
+
+def _cut(session: Session | None, why: str) -> None:
+    if session is not None:
+        logger.warning("a stream was cut: %s", why)
+        session.scope.cancel()
 
 
 def _by_stream(rows: Sequence[Row]) -> list[list[Row]]:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 BUSY = -32000  # JSON-RPC: first of the codes that a server may define
 MAX_WAITING = 4_000_000  # bytes a client may leave unread, beside what the kernel holds
+MAX_WAITING_IN_ALL = 64_000_000  # bytes that all clients together may leave unread
+_MUCH = 64_000  # bytes; a stream with less unread is no reason to look at the others
 
 
 class TooManyCalls(LimitExceeded):
@@ -40,7 +42,8 @@ class SessionClosed(Exception):
 class Session:
     """One SSE stream and the MCP connection behind it. Belongs to the principal that opened it."""
 
-    def __init__(self, caller: Caller, *, max_calls: int) -> None:
+    def __init__(self, caller: Caller, *, max_calls: int, crowded: Callable[[], None]) -> None:
+        """`crowded` is called whenever much is unread."""
         self.id = uuid4().hex
         self.digest = digest(self.id)
         self.caller = caller
@@ -50,6 +53,7 @@ class Session:
         self._inbound, self._from_client = anyio.create_memory_object_stream[SessionMessage | Exception](max_calls + 8)
         self._events: deque[bytes] = deque()
         self._waiting = 0
+        self._crowded = crowded
         self._wake = anyio.Event()
         self._ending = False
         self._scope = anyio.CancelScope()
@@ -120,6 +124,13 @@ class Session:
             return
         self._events.append(chunk)
         self._wake.set()
+        if self._waiting > _MUCH:
+            self._crowded()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that its client has not taken yet."""
+        return self._waiting
 
     async def next_chunk(self, patience: float) -> bytes | None:
         """The next bytes to send; b"" if there are none for `patience` seconds; None when the stream shall end."""
@@ -197,7 +208,7 @@ class Sessions:
             raise LimitExceeded("This server holds all the streams it may hold.", setting="MAX_SESSIONS")
         if self._per_user[user] >= self._settings.max_sessions_per_user:
             raise LimitExceeded("This user has too many streams open.", setting="MAX_SESSIONS_PER_USER")
-        session = Session(caller, max_calls=self._settings.max_calls_per_session)
+        session = Session(caller, max_calls=self._settings.max_calls_per_session, crowded=self._make_room)
         self._by_digest[session.digest] = session
         self._per_user[user] += 1
         try:
@@ -207,6 +218,11 @@ class Sessions:
             self._per_user[user] -= 1
             if not self._per_user[user]:
                 del self._per_user[user]
+
+    def _make_room(self) -> None:
+        if sum(session.waiting for session in self._by_digest.values()) > MAX_WAITING_IN_ALL:
+            logger.warning("a stream was cut: of all that clients do not read, most is its client's")
+            max(self._by_digest.values(), key=lambda session: session.waiting).scope.cancel()
 
     def find(self, session_id: str, principal: Principal) -> Session | None:
         """The session, if it is open and this principal's. Someone else's does not exist: an id is no credential."""

@@ -15,10 +15,10 @@ from mcp.server import Server
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..errors import LimitExceeded, StoreError
+from ..errors import LimitExceeded, ServiceError
 from .bodies import BodyTooLarge, read_body
 from .caller import Caller, Principal
-from .inbox import MAX_BODY
+from .inbox import MAX_BODY, Unsettled
 from .messages import parse
 from .relay import Relay
 from .sessions import Session, SessionClosed, Sessions, TooManyCalls
@@ -38,7 +38,17 @@ HEADERS = [
 
 ACCEPTED = PlainTextResponse("Accepted", 202)
 GONE = PlainTextResponse("Could not find session. Open a new stream.", 404)
-UNKNOWN = PlainTextResponse("The store is away; it is not known whether the stream's instance has this message.", 503)
+AWAY = PlainTextResponse(
+    "The store is away, so the instance that holds the stream could not be told; nothing was done. Send it again in a "
+    "moment.",
+    503,
+    {"Retry-After": "2"},
+)
+UNKNOWN = PlainTextResponse(
+    "The store is away: it is not known whether the instance that holds the stream has this message. Its answer may "
+    "still come on the stream. If none comes, look with list_memories before you send an add or a deletion again.",
+    503,
+)
 NO_MESSAGE = PlainTextResponse("Could not parse message: send one JSON-RPC 2.0 message in UTF-8.", 400)
 
 
@@ -147,11 +157,12 @@ class SseMessages:
             return PlainTextResponse(f"Another instance holds the stream: at most {MAX_BODY} bytes are taken.", 413)
         try:
             fate = await self._relay.forward(session_id, principal, body, request_id)
-        except StoreError as e:
+        except Unsettled as e:
+            logger.warning("a message may or may not have been relayed: %s", e)
+            return UNKNOWN
+        except ServiceError as e:
             logger.warning("a message could not be relayed: %s", e)
-            return PlainTextResponse(
-                "The store is away: it is not known whether the instance that holds the stream has this.", 503
-            )
+            return AWAY
         return ACCEPTED if fate == "taken" else GONE
 
 

@@ -14,7 +14,7 @@ from ..scope import Scope
 from ..settings import Settings
 from .caller import STDIO, Caller
 from .calls import Calls
-from .logs import CallLog
+from .logs import CallLog, ending
 from .parent import orphaned
 from .pipe import Reader
 from .toolspec import Memory
@@ -34,11 +34,13 @@ async def _serve(settings: Settings, memory: Callable[[], Memory]) -> None:
 
     async def finish(reason: str) -> None:
         logger.info("leaving: %s", reason)
+        running = reader.writer.unanswered
         calls.refuse()
         with anyio.move_on_after(settings.shutdown_grace):
             await reader.writer.settled()
+            ending(reason, finished=running)
             return
-        _abandon()
+        _abandon(reason, running, reader.writer.unanswered)
 
     reader = Reader(settings.max_body_size, finish)
     server: Server[Any] = calls.server()
@@ -57,7 +59,7 @@ async def _leave_on_signal(reader: Reader) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             if leaving and number == signal.SIGINT:
-                _abandon()
+                _abandon(number.name, reader.writer.unanswered, reader.writer.unanswered)
             leaving = True
             reader.leave(number.name)
 
@@ -67,8 +69,9 @@ async def _leave_with_parent(reader: Reader) -> None:
     reader.leave("the process that started this one has ended")
 
 
-def _abandon() -> None:
+def _abandon(reason: str, running: int, cut: int) -> None:
     """End now. Threads that still run cannot be stopped, and would hold the process; every commit is atomic."""
     logger.error("calls did not end within SHUTDOWN_GRACE; leaving")
+    ending(reason, finished=running - cut, cut=cut)
     sys.stderr.flush()
     os._exit(0)
