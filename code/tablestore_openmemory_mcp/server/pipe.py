@@ -84,7 +84,7 @@ class Writer(_Stream):
     @property
     def unanswered(self) -> int:
         """How many requests wait for their answer."""
-        return len(self._unanswered)
+        return self._unanswered
 
     async def settled(self) -> None:
         """Wait until no request waits for its answer."""
