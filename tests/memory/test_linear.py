@@ -10,11 +10,14 @@ import importlib
 import inspect
 import pkgutil
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tablestore_emulator
 import tablestore_openmemory_mcp
@@ -24,6 +27,7 @@ from tablestore_emulator.search.schema import Analyzer
 from tablestore_openmemory_mcp.memory.parsing import cut_at, decisions_in, entries_in, facts_in
 from tablestore_openmemory_mcp.memory.text import checked_text
 from tablestore_openmemory_mcp.memory.tokens import containment, tokens
+from tablestore_openmemory_mcp.normalization import normalized
 from tablestore_openmemory_mcp.scope import valid_name
 from tablestore_openmemory_mcp.server.caller import matches
 from tablestore_openmemory_mcp.store.model import text_hash
@@ -170,3 +174,30 @@ def test_a_function_of_a_text_is_linear(module: str) -> None:
 @pytest.mark.parametrize("name", sorted(_WITH_MORE))
 def test_what_needs_more_than_a_text_is_linear(name: str) -> None:
     assert growing(partial(_ignoring, _WITH_MORE[name]), UNITS) is None
+
+
+# What the package held before, and how it grew: the test would have told.
+_OLD = {
+    "marks at the ends": r"^[\s\"'“”‘’「」]+|[\s.,;:!?。，、；：！？…~～\"'“”‘’「」]+$",
+    "requests": r"^(请|麻烦|帮我|你|(我|用户)?(要求|希望|想让?|让|要)你?)*忘掉",
+    "web tokens": r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}",
+}
+
+
+@pytest.mark.parametrize("name", _OLD)
+def test_what_grows_faster_is_found(name: str) -> None:
+    units = ("请", "我要你", ".", "eyJ-", "a")
+    most = 60 if name == "requests" else 10_000  # enough to tell, without hanging
+    assert growing(lambda text: list(re.finditer(_OLD[name], text[:most])), units)
+
+
+@given(st.text("ab*[?", max_size=8), st.text("ab[?", max_size=10))
+def test_a_token_s_pattern_means_what_a_regular_expression_would(pattern: str, name: str) -> None:
+    expected = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL)
+    assert matches((pattern,), name) == (expected is not None)
+
+
+@given(st.text("aé한\u1100\u0301\u0316\u0334\u0327\u3099\uff9e\u0f73\u0344ﬁ", min_size=64, max_size=300))
+def test_normalization_is_the_standard_s(text: str) -> None:
+    for form in ("NFC", "NFKC", "NFD", "NFKD"):
+        assert normalized(form, text) == unicodedata.normalize(form, text)
