@@ -66,6 +66,10 @@ class LimitExceeded(ServiceError):
     """A bound was reached: memories per scope, text length, budget, deletions per call."""
 
 
+class BudgetSpent(LimitExceeded):
+    """The LLM calls of a user and day are used up."""
+
+
 class Busy(ServiceError):
     """Too many writers met in one scope, or too many calls wait. Nothing was stored."""
 

@@ -7,14 +7,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ..errors import DimensionMismatch, ModelDenied, ModelError, ModelTimedOut, ModelUnavailable
+from ..errors import (
+    BudgetSpent,
+    DimensionMismatch,
+    LimitExceeded,
+    ModelDenied,
+    ModelError,
+    ModelTimedOut,
+    ModelUnavailable,
+)
 from ..settings import Settings
 from ..store.model import Memory, Snapshot
 from .asking import Chat, NotUnderstood
 from .budget import Counts, MeteredChat
 from .embedder import AddEmbedder
 from .extraction import Extracted, extract
-from .forgetting import is_forgetting
+from .forgetting import is_forgetting, is_instruction
 from .grounding import Grounding
 from .job import Job, Place
 from .llm import ChatModel
@@ -34,6 +42,10 @@ logger = logging.getLogger(__name__)
 NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
 ALL_KNOWN = "All of it is already remembered; nothing was changed."
 KNOWN_FOR_LONGER = "All of it is already remembered, now for longer."
+A_COMMAND = (
+    "The text asks something of the memory itself, which no add does; nothing was stored or deleted. delete_all_memories "
+    "forgets everything."
+)
 NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
 TORN = "The LLM stopped half-way: the last of what was said may be missing."
 _TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
@@ -140,7 +152,9 @@ class AddCycle:
                 raise
             except (ModelUnavailable, ModelDenied, DimensionMismatch):
                 raise
-            except ModelError as e:  # not understood, or refused by a content filter: asked again, it lets no add pass
+            except BudgetSpent:
+                raise
+            except (ModelError, LimitExceeded) as e:  # not understood, filtered, too large: it would let no add pass
                 logger.warning("a text from an outage stays word for word: %s", e)
                 _, base = write(place.store, partial(_touched, new=plain), job.deadline, base)
         return base
@@ -181,6 +195,8 @@ def _left_out(extracted: Extracted) -> Sequence[str]:
 
 
 def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
+    if all(map(is_instruction, facts)):
+        return A_COMMAND
     if any(map(is_forgetting, facts)):
         return NOTHING_TO_FORGET
     return KNOWN_FOR_LONGER if unit.prolongs else ALL_KNOWN

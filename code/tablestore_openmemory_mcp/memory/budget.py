@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from ..errors import LimitExceeded
+from ..errors import BudgetSpent
 from .forms import Form
 from .llm import Answer, ChatModel, Message
 
@@ -25,10 +25,10 @@ class MeteredChat:
         self._per_day = per_day
 
     def complete(self, messages: Sequence[Message], *, deadline: float, form: Form | None = None) -> Answer:
-        """As ChatModel; also raises LimitExceeded or a StoreError."""
+        """As ChatModel; also raises BudgetSpent or a StoreError."""
         today = datetime.now(UTC).date().isoformat()
         if not self._counts.take("llm calls", self._user_id, today, self._per_day, deadline=deadline):
-            raise LimitExceeded(
+            raise BudgetSpent(
                 f"Today's {self._per_day} LLM calls of this user are used up; nothing was stored. It starts anew at "
                 "midnight UTC",
                 setting="LLM_CALLS_PER_USER_PER_DAY",
