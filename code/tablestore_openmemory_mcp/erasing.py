@@ -28,9 +28,9 @@ def run(arguments: argparse.Namespace, store: "TablestoreStore") -> str:
 
 def _erased(store: "TablestoreStore", scope: Scope) -> int:
     count = store.scope(scope).delete_all()
-    # What a sweep leaves when it is cut short is the next writer's, and there may be none.
-    while not store.clients(scope.user_id)[scope.client_name].swept:
-        store.scope(scope).delete_all()
+    # What a sweep leaves when it is cut short is the next writer's, and there may be none. Each round removes some.
+    while not store.scope(scope).sweep():
+        pass
     return count
 
 

@@ -21,11 +21,19 @@ class InvalidInput(ServiceError):
 
 
 class StoreError(ServiceError):
-    """Tablestore refused or could not do it."""
+    """Tablestore refused or could not do it. `detail`: for the operator alone, such as a path; not in the message."""
+
+    def __init__(self, message: str, *, setting: str | None = None, detail: str | None = None) -> None:
+        super().__init__(message, setting=setting)
+        self.detail = detail
 
 
 class StoreDenied(StoreError):
     """Wrong key, expired token, or no permission."""
+
+
+class StoreDamaged(StoreError):
+    """The embedded store's files are damaged, or gone. It does not pass by itself."""
 
 
 class StoreUnavailable(StoreError):

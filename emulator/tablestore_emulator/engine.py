@@ -11,6 +11,8 @@ from .indexes import entries
 from .plainbuffer import WireRow, decode_row
 from .storage import Storage, StoredRow
 
+UNWRITABLE = "The data directory cannot be written"
+
 RowListener = Callable[[Table, bytes, WireRow | None, WireRow | None], None]
 
 
@@ -59,6 +61,7 @@ class Engine:
         """Put `after` where `before` was, or delete; keep the secondary indexes and listeners with it."""
         old = decode_row(before.data)[0] if before else None
         new = decode_row(after.data)[0] if after else None
+        self._check_room(before, after)
         changes = [(target.id, entries(target, old), entries(target, new)) for target in self._indexes(table)]
         self._store(table.id, before, after)
         for target, entry_before, entry_after in changes:
@@ -71,6 +74,13 @@ class Engine:
             self.storage.delete(table_id, before.key)
         if after is not None and after != before:
             self.storage.put(table_id, after)
+
+    def _check_room(self, before: StoredRow | None, after: StoredRow | None) -> None:
+        growth = (len(after.data) if after else 0) - (len(before.data) if before else 0)
+        if growth > 0 and self.storage.reserve.low:
+            allowed = self.storage.growth_allowed()
+            if allowed is not None and growth > allowed:
+                raise OtsError("OTSQuotaExhausted", f"{UNWRITABLE}: the disk is full. Deleting works.")
 
     def _indexes(self, table: Table) -> list[Table]:
         return [self.catalog.get(index.name) for index in table.indexes]

@@ -18,11 +18,15 @@ class ScopeLock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    @contextmanager
+    def held(self, deadline: float) -> Iterator[None]:
+        """Raises StoreUnavailable at `deadline` (time.monotonic()): whoever holds it waits for the network."""
+        if not self._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise StoreUnavailable("Others are still reading this memory.")
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 class SnapshotCache:

@@ -7,6 +7,7 @@ another on the same port with the same key.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import StoreError, StoreUnavailable
+from ..errors import StoreDamaged, StoreError, StoreUnavailable
 from .connection import ConnectionInfo, Credentials
 from .private_files import OWNER_ONLY, close_to_others, kept_key, opened_private, warn_of_others
 
@@ -23,7 +24,9 @@ KEY_VARIABLE = "TABLESTORE_EMULATOR_ACCESS_KEY"  # the environment is private to
 START_SECONDS = 60.0  # generous: a loaded machine imports slowly
 STOP_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
+DAMAGED = "keep a copy of the whole folder"  # what the emulator says of damaged files
 _POLL_SECONDS = 0.02
+_LOG_BYTES = 64 * 1024
 
 
 class EmbeddedConnector:
@@ -47,7 +50,8 @@ class EmbeddedConnector:
                 self._prepare()
                 return self._attached() or self._attached_or_started(until)
             except OSError as e:
-                raise StoreError(f"{self._dir} cannot be used: {e.strerror or e}.", setting=self.setting) from e
+                why = f"The data directory cannot be used: {e.strerror or e}."
+                raise StoreError(why, setting=self.setting, detail=str(self._dir)) from e
 
     def _prepare(self) -> None:
         self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -84,11 +88,14 @@ class EmbeddedConnector:
                         return info
                     if time.monotonic() >= until:
                         raise StoreUnavailable(
-                            f"Another process holds {self._dir}, but serves nothing.", setting=self.setting
+                            "Another process holds the data directory, but serves nothing.",
+                            setting=self.setting,
+                            detail=str(self._dir),
                         )
                     time.sleep(_POLL_SECONDS)
         except Timeout:
-            raise StoreUnavailable(f"Another process keeps starting on {self._dir}.", setting=self.setting) from None
+            why = "Another process keeps starting on the data directory."
+            raise StoreUnavailable(why, setting=self.setting, detail=str(self._dir)) from None
 
     def _attached(self) -> ConnectionInfo | None:
         """The address in the directory, if the emulator with our key answers there."""
@@ -144,8 +151,15 @@ class EmbeddedConnector:
         _close_input(child)
         if child.returncode != EXIT_IN_USE:
             said = log.read_text(errors="replace").strip().splitlines()
-            why = said[-1] if said else f"status {child.returncode}"
-            raise StoreError(f"The embedded store did not start: {why.rstrip('.')}.", setting=self.setting)
+            why = said[-1].removeprefix("tablestore-emulator: ") if said else self._silent(child.returncode)
+            kind = StoreDamaged if DAMAGED in why else StoreError
+            shown = why.replace(str(self._dir), "DATA_DIR").rstrip(".")
+            raise kind(f"The embedded store did not start: {shown}.", setting=self.setting, detail=why)
+
+    def _silent(self, status: int) -> str:
+        """What it was that kept the emulator from saying why."""
+        full = shutil.disk_usage(self._dir).free < _LOG_BYTES
+        return "the disk is full, and nothing can be written to its log" if full else f"status {status}"
 
 
 def _answers(info: ConnectionInfo) -> bool:

@@ -12,7 +12,7 @@ from enum import Enum
 from tablestore.error import OTSClientError, OTSServiceError
 from urllib3 import exceptions as net
 
-from ..errors import StoreDenied, StoreError, StoreUnavailable
+from ..errors import StoreDamaged, StoreDenied, StoreError, StoreUnavailable
 
 KEYS = "TABLESTORE_ACCESS_KEY_ID, TABLESTORE_ACCESS_KEY_SECRET"
 INSTANCE = "TABLESTORE_INSTANCE_NAME"
@@ -97,6 +97,8 @@ def _refusal(code: str, message: str, status: int | None, place: str, setting: s
         return Failure(StoreDenied(f"{place} does not permit this to the access key. {said}", setting=KEYS))
     if code in _BUSY or (code == "OTSQuotaExhausted" and message.startswith("Too frequent")):
         return Failure(StoreUnavailable(f"{place} is busy or throttling. {said}", setting=setting), transient=True)
+    if code == "OTSDataDamaged":  # the embedded store's alone
+        return Failure(StoreDamaged(message, setting=setting))
     if code == "OTSQuotaExhausted":
         return Failure(StoreError(f"{place} can take no more. {said}", setting=setting))
     if code in _BROKEN or status in (500, 502, 503, 504):

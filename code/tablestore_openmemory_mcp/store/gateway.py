@@ -5,6 +5,7 @@ The policy that lives here, because every request must go through it:
 - what was refused is repeated; what may have taken effect is repeated only if that is harmless (`repeatable`), else
   OutcomeUnknown tells the caller to find out;
 - what never connected is tried again at once at a freshly asked-for address (the embedded store may have moved);
+- connecting is one attempt for all who wait for it, and while nobody answers that is said at once (breaker.py);
 - every exception leaves as one of errors.py; a ConditionFailed of a write is its answer, not an error.
 """
 
@@ -20,7 +21,8 @@ from tablestore.credentials import Credentials as SdkCredentials
 from tablestore.credentials import CredentialsProvider
 from tablestore.retry import NoRetryPolicy
 
-from ..errors import StoreUnavailable
+from ..errors import StoreDenied, StoreError, StoreUnavailable
+from .breaker import Breaker
 from .connection import ConnectionInfo, Connector, Credentials
 from .failures import ConditionFailed, Effect, Failure, OutcomeUnknown, explain, explain_row
 from .requests import (
@@ -38,6 +40,7 @@ from .requests import (
     in_batches,
     to_sdk,
 )
+from .shared_attempt import SharedAttempt
 from .transport import Transport
 
 PATIENCE = 20.0  # seconds for one operation with all its repetitions
@@ -85,7 +88,10 @@ class Gateway:
     def __init__(self, connector: Connector) -> None:
         self._connector = connector
         self._connection: _Connection | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # never held while waiting for anything
+        self._breaker = Breaker()
+        self._late = f"{connector.place} took too long."
+        self._attempt = SharedAttempt(self._connect, self._late, connector.setting)
 
     def get(self, get: Get, *, deadline: float | None = None) -> Cells | None:
         """One row's columns; None if it is not there, or has none of `get.columns`."""
@@ -121,7 +127,10 @@ class Gateway:
         start: Key | None = range_.start
         while start:
             asked = (range_.table, "FORWARD", list(start), list(range_.end), _listed(range_.columns), None, None, 1)
-            _, start, rows, _ = self._call("get_range", asked, deadline)
+            _, following, rows, _ = self._call("get_range", asked, deadline)
+            if following == list(start):  # it would go on for ever
+                raise StoreError(f"{self._connector.place} does not get past a row.", setting=self._connector.setting)
+            start = following
             yield [StoredRow(tuple(row.primary_key), cells(row)) for row in rows]
 
     def create_table(self, meta: Any, *, deadline: float | None = None) -> None:
@@ -137,10 +146,10 @@ class Gateway:
         """Raises AlreadyExists."""
         self._call("create_search_index", (table, name, meta), deadline)
 
-    def index_ready(self, table: str, name: str, *, deadline: float | None = None) -> bool:
-        """Whether a search index has taken in all rows there were when it was made. Raises TableMissing."""
-        _, sync = self._call("describe_search_index", (table, name), deadline)
-        return sync is not None and sync.sync_phase == sdk.SyncPhase.INCR
+    def describe_index(self, table: str, name: str, *, deadline: float | None = None) -> tuple[Any, bool]:
+        """(its SearchIndexMeta, whether it has taken in all rows there were when it was made). Raises TableMissing."""
+        meta, sync = self._call("describe_search_index", (table, name), deadline)
+        return meta, sync is not None and sync.sync_phase == sdk.SyncPhase.INCR
 
     def search(self, table: str, index: str, query: Any, *, deadline: float | None = None) -> Any:
         """The SDK's SearchResponse, with the keys of the rows only. Raises TableMissing."""
@@ -208,18 +217,27 @@ class Gateway:
             raise failure.error
 
     def _call(self, name: str, arguments: tuple[Any, ...], deadline: float | None, *, repeatable: bool = True) -> Any:
-        deadline = _by(deadline)
+        looks = self._breaker.admit()
+        try:
+            return self._attempts(name, arguments, _by(deadline), repeatable, 1 if looks else CONNECT_ATTEMPTS)
+        finally:
+            if looks:
+                self._breaker.looked()
+
+    def _attempts(
+        self, name: str, arguments: tuple[Any, ...], deadline: float, repeatable: bool, connect_attempts: int
+    ) -> Any:
         pauses = _Pauses(deadline)
         unreachable = 0
-        late = StoreUnavailable(f"{self._connector.place} took too long.", setting=self._connector.setting)
-        failure = Failure(late, transient=True)
+        failure = Failure(StoreUnavailable(self._late, setting=self._connector.setting), transient=True)
         while True:
             if time.monotonic() >= deadline:
                 raise failure.error
             connection = self._connected(deadline)
+            began = time.monotonic()
             try:
                 with connection.transport.until(deadline):
-                    return getattr(connection.client, name)(*arguments)
+                    answer = getattr(connection.client, name)(*arguments)
             except Exception as e:
                 explained = explain(e, self._connector.place, self._connector.setting)
                 if explained is None:
@@ -228,18 +246,32 @@ class Gateway:
                 unreachable += failure.unreachable
                 if failure.unreachable:
                     self._forget(connection)
-                if _final(failure, repeatable) or pauses.over or unreachable == CONNECT_ATTEMPTS:
+                else:
+                    self._breaker.answered()
+                if _final(failure, repeatable) or pauses.over or unreachable == connect_attempts:
+                    if failure.unreachable:
+                        self._breaker.failed(failure.error, time.monotonic() - began)
                     raise _outcome(failure, repeatable) from e
+            else:
+                self._breaker.answered()
+                return answer
             pauses.sleep()
 
     def _connected(self, deadline: float) -> _Connection:
-        connection = self._connection
-        if connection:
-            return connection
+        return self._connection or self._attempt.result(deadline)
+
+    def _connect(self) -> _Connection:
+        began = time.monotonic()
+        try:
+            connection = _Connection(self._connector.connect(began + PATIENCE))
+        except StoreDenied:  # no keys yet: that may change at any moment, and to find out costs nothing
+            raise
+        except StoreError as e:
+            self._breaker.failed(e, time.monotonic() - began)
+            raise
         with self._lock:
-            if self._connection is None:
-                self._connection = _Connection(self._connector.connect(deadline))
-            return self._connection
+            self._connection = connection
+        return connection
 
     def _forget(self, connection: _Connection) -> None:
         with self._lock:

@@ -42,7 +42,7 @@ class Loader:
             return self._with_news(cached, head)
         if cached and cached.seq >= head.seq:  # the tables were dropped and made anew
             self._cache.drop(cached)
-        with self._cache.loading(self._scope):
+        with self._cache.loading(self._scope).held(deadline):
             cached = self._cache.get(self._scope)
             if cached and cached.seq >= head.seq:  # another thread was faster; it read after this call began
                 return cached

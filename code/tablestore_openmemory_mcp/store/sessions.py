@@ -1,12 +1,13 @@
 """Rows that belong to no scope: inboxes of the relay, revoked tokens, budgets, secrets made once per deployment."""
 
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import StoreError
 from .failures import OutcomeUnknown
-from .gateway import Gateway
+from .gateway import PATIENCE, Gateway
 from .requests import HIGHEST, LOWEST, Cells, Delete, Get, Guard, Key, Put, Range, Update
 from .tables import Tables
 
@@ -81,6 +82,7 @@ class SessionRows:
     def take(self, kind: str, id_: str, period: str, most: int, *, deadline: float | None = None) -> bool:
         """Count one more in `period`, unless `most` were counted: exactly, whoever else counts. Two round trips and two
         more for each race lost. One whose write is never answered may count twice."""
+        deadline = time.monotonic() + PATIENCE if deadline is None else deadline  # of all the races together
         while True:
             row = self.get(kind, id_, 0, deadline=deadline)
             was = None if row is None else str(row.columns["taken"])

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ..errors import StoreUnavailable
 from .gateway import Gateway
 from .heads import Heads
 from .redo import Redo
@@ -26,6 +27,7 @@ class Sweeper:
         self._heads = heads
         self._rows = rows
         self._step = step
+        self._removed = 0  # rows that were of older epochs
 
     def tidied(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
         """`snapshot` after what is due was done. Without anything due: no request."""
@@ -51,6 +53,22 @@ class Sweeper:
             standing = replace(standing, tombstones={k: t for k, t in standing.tombstones.items() if k not in some})
         return snapshot if standing is snapshot.standing else snapshot.standing_as(standing)
 
+    def swept(self, deadline: float) -> bool:
+        """Go on with what a delete-all left behind; False if the time ran out, but some of it is gone. Raises a
+        StoreError if nothing can be removed: so whoever calls this until it is True comes to an end."""
+        head = self._heads.read(deadline=deadline)
+        if head.sweep is None:
+            return True
+        before = self._removed
+        try:
+            self._older_than(head.epoch, deadline)
+        except StoreUnavailable:
+            if self._removed == before:
+                raise
+            return False
+        self._heads.swept(head.epoch, for_good=False, deadline=deadline)
+        return self._heads.read(deadline=deadline).sweep is None
+
     def take_back(self, redo: Redo, epoch: int, deadline: float) -> None:
         """Whoever wrote rows of `redo` and then finds the scope emptied to `epoch` removes them."""
         if redo.epoch == epoch:
@@ -67,7 +85,10 @@ class Sweeper:
         history, memories = self._rows.all_history(("epoch",)), self._rows.all_memories(("epoch",))
         for range_ in (history, memories, history):
             for page in self._gateway.pages(range_, deadline=deadline):
-                self._gateway.write_many(list(_deletions(range_, page, epoch)), deadline=deadline)
+                deletions = list(_deletions(range_, page, epoch))
+                for batch in in_batches(deletions):
+                    self._gateway.write_many(batch, deadline=deadline)
+                    self._removed += len(batch)
                 self._step("sweeping")
 
 

@@ -1,6 +1,5 @@
 """The four tables: their names, their making at first use, and the version of their layout."""
 
-import threading
 import time
 
 import tablestore as sdk
@@ -9,6 +8,7 @@ from ..errors import StoreError
 from .failures import AlreadyExists, TableMissing
 from .gateway import PATIENCE, Gateway
 from .requests import Cells, Get, Guard, Key, Put, Update
+from .shared_attempt import SharedAttempt
 
 LAYOUT = 1
 _LAYOUT_KEY: Key = (("user_id", "/schema"), ("client_name", "/schema"))  # no scope's: names hold no '/'
@@ -21,32 +21,30 @@ class Tables:
     def __init__(self, gateway: Gateway, prefix: str, history_days: int = 0) -> None:
         """`history_days`: how long history is kept; 0 for good."""
         self.memories = f"{prefix}_memories"
-        self.index = f"{prefix}_memories_search"
+        self.index = f"{prefix}_memories_search"  # of version 2.0; see search_index.py
         self.heads = f"{prefix}_heads"
         self.history = f"{prefix}_history"
         self.sessions = f"{prefix}_sessions"
         self._gateway = gateway
         self._history_days = history_days
-        self._lock = threading.Lock()
+        self._attempt = SharedAttempt(self._make, "The memory tables are still being looked for, or made.")
         self._ready = False
 
     def ensure(self, deadline: float | None = None) -> None:
         """Create what is missing, once per process. Raises StoreError if a newer program wrote here.
 
-        The layout's row is written last, so where it is, every table is, and one read is enough.
+        The layout's row is written last, so where it is, every table is, and one read is enough. All who come first
+        share one attempt, which goes on when a caller's `deadline` has come.
         """
-        if self._ready:
-            return
-        with self._lock:
-            if not self._ready:
-                self._make(time.monotonic() + PATIENCE if deadline is None else deadline)
-                self._ready = True
+        if not self._ready:
+            self._attempt.result(deadline)
 
     def check(self, deadline: float | None = None) -> None:
         """One row read: is everything there and readable? Raises StoreError."""
         _accepted(self._noted(deadline))
 
-    def _make(self, deadline: float) -> None:
+    def _make(self) -> None:
+        deadline = time.monotonic() + PATIENCE
         noted = self._noted(deadline)
         if noted is None:
             deadline = max(deadline, time.monotonic() + _CREATE_SECONDS)
@@ -57,6 +55,7 @@ class Tables:
             noted = self._noted(deadline)
         if _accepted(noted)["history_days"] != self._history_days:
             self._keep_history(deadline)
+        self._ready = True
 
     def _noted(self, deadline: float | None) -> Cells | None:
         try:
