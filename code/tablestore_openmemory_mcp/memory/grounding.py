@@ -11,7 +11,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,13 @@ def script(text: str) -> Script:
     return "cjk" if 3 * len(_CJK.findall(text)) >= len(text) / 2 else "other"
 
 
+class Bounds(NamedTuple):
+    """Cosines of a fact with what says it: `least` of any, and what leaves little doubt."""
+
+    least: float
+    sure: float
+
+
 class Grounding:
     """Judges the facts that are extracted with one prompt. Thread-safe: one for the process."""
 
@@ -73,7 +80,7 @@ class Grounding:
         """`prompt`: all that the model reads besides the text."""
         self._examples = [tokens_of(example) for example in examples_in(prompt)]
         self._prompt = " ".join(tokens(prompt))
-        self._least: dict[str, Mapping[tuple[Script, Script], float | None]] = {}
+        self._least: dict[str, Mapping[tuple[Script, Script], Bounds | None]] = {}
         self._lock = threading.Lock()
 
     def invented(self, facts: Sequence[str], text: str, embedder: Embedder | None, deadline: float) -> set[str]:
@@ -89,7 +96,7 @@ class Grounding:
         except ModelError as e:  # whether it takes the facts is for the add to find out
             logger.info("facts are judged by their words alone: %s", e)
             return copied
-        far = {f for f in doubtful if ((b := bounds[f]) is None and f in copied) or (b is not None and nearest[f] < b)}
+        far = {fact for fact in doubtful if not _is_near(nearest[fact], bounds[fact], fact in copied)}
         return copied - foreign | far
 
     def _is_copied(self, fact: str, said: set[str]) -> bool:
@@ -103,8 +110,8 @@ class Grounding:
 
     def _cosines(
         self, facts: Sequence[str], text: str, embedder: Embedder, deadline: float
-    ) -> tuple[Mapping[str, float | None], Mapping[str, float]]:
-        """For each fact the least cosine that proves it (None: none does), and its own with what it is nearest to."""
+    ) -> tuple[Mapping[str, Bounds | None], Mapping[str, float]]:
+        """For each fact the cosines that prove it (None: none does), and its own with what it is nearest to."""
         pieces = _pieces(text)
         made = embedder.embed_each([*facts, *pieces], deadline=deadline).vectors  # the facts are needed anyway
         own, others = made[: len(facts)], made[len(facts) :]
@@ -115,8 +122,8 @@ class Grounding:
         bounds = {fact: None if fact in unknown else least[script(fact), script(text)] for fact in facts}
         return bounds, nearest
 
-    def _least_of(self, embedder: Embedder, deadline: float) -> Mapping[tuple[Script, Script], float | None]:
-        """The least cosine of a fact with what says it, by what both are written in; None: the embedder cannot tell."""
+    def _least_of(self, embedder: Embedder, deadline: float) -> Mapping[tuple[Script, Script], Bounds | None]:
+        """By what a fact and what says it are written in; None: the embedder cannot tell."""
         with self._lock:
             known = self._least.get(embedder.model)
         if known is None:
@@ -126,7 +133,7 @@ class Grounding:
         return known
 
 
-def learnt(embedder: Embedder, deadline: float) -> Mapping[tuple[Script, Script], float | None]:
+def learnt(embedder: Embedder, deadline: float) -> Mapping[tuple[Script, Script], Bounds | None]:
     """See Grounding._least_of. Raises a ModelError."""
     order: Sequence[Script] = ("other", "cjk")
     texts = [side for s in order for pair in PAIRS[s] for side in pair]
@@ -139,7 +146,7 @@ def learnt(embedder: Embedder, deadline: float) -> Mapping[tuple[Script, Script]
     }
 
 
-def _least(cosines: NDArray[np.float32]) -> float | None:
+def _least(cosines: NDArray[np.float32]) -> Bounds | None:
     """From the cosines of facts (rows) with sentences (columns), of which the diagonal belongs together."""
     own = np.diag(cosines)
     others = cosines[~np.eye(len(own), dtype=bool)].reshape(len(own), -1)
@@ -147,7 +154,16 @@ def _least(cosines: NDArray[np.float32]) -> float | None:
         return None
     mean = float(others.mean())
     low, high = (mean + n * float(others.std()) for n in _DEVIATIONS)
-    return max(min(low, float(np.median(own))), min(high, (mean + float(own.min())) / 2))
+    median = float(np.median(own))
+    least = max(min(low, median), min(high, (mean + float(own.min())) / 2))
+    return Bounds(least, max(least, (mean + median) / 2))
+
+
+def _is_near(cosine: float, bounds: Bounds | None, copied: bool) -> bool:
+    """In doubt a fact is kept, and a copy of the prompt is not."""
+    if bounds is None:
+        return not copied
+    return cosine >= (bounds.sure if copied else bounds.least)
 
 
 def examples_in(prompt: str) -> list[str]:
