@@ -43,8 +43,8 @@ NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
 ALL_KNOWN = "All of it is already remembered; nothing was changed."
 KNOWN_FOR_LONGER = "All of it is already remembered, now for longer."
 A_COMMAND = (
-    "The text asks something of the memory itself, which no add does; nothing was stored or deleted. delete_all_memories "
-    "forgets everything."
+    "The text asks something of the memory itself, which no add does; nothing was stored or deleted. "
+    "delete_all_memories forgets everything."
 )
 NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
 TORN = "The LLM stopped half-way: the last of what was said may be missing."
