@@ -15,8 +15,8 @@ import numpy as np
 from minilm import MiniLM
 from numpy.typing import NDArray
 
-from tablestore_openmemory_mcp.memory.embedder import Embedder
-from tablestore_openmemory_mcp.memory.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.embedder import Embedder
+from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 

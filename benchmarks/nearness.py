@@ -23,9 +23,16 @@ from embedders import Embed, add_arguments, chosen
 from minilm import Array
 from question_sets import chinese, locomo_facts
 
-from tablestore_openmemory_mcp.memory.neighbours import CLOSE, NEAR, NEAR_SHARE, ranked, share
-from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, Scores
-from tablestore_openmemory_mcp.memory.spread import LEAST, UNRELATED, Script, Spread, spread_among, spread_of_unrelated
+from tablestore_openmemory_mcp.memory.add.related import CLOSE, NEAR, NEAR_SHARE, ranked, share
+from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, Scores
+from tablestore_openmemory_mcp.memory.search.spread import (
+    LEAST,
+    UNRELATED,
+    Script,
+    Spread,
+    spread_among,
+    spread_of_unrelated,
+)
 from tablestore_openmemory_mcp.store.model import Memory
 
 DATA = Path(__file__).parent / "data"

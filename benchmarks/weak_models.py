@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 
 from tablestore_openmemory_mcp.errors import ModelError
-from tablestore_openmemory_mcp.memory.asking import NotUnderstood
-from tablestore_openmemory_mcp.memory.embedder import AddEmbedder, Embedded, Embedder
-from tablestore_openmemory_mcp.memory.endpoint import Endpoint
-from tablestore_openmemory_mcp.memory.extraction import extract
-from tablestore_openmemory_mcp.memory.forms import Form
-from tablestore_openmemory_mcp.memory.grounding import Grounding, examples_in
-from tablestore_openmemory_mcp.memory.job import Job
-from tablestore_openmemory_mcp.memory.llm import Answer, ChatModel, Message
-from tablestore_openmemory_mcp.memory.mem0_engine import prompts
+from tablestore_openmemory_mcp.memory.add.extraction import extract
+from tablestore_openmemory_mcp.memory.add.grounding import Grounding, examples_in
+from tablestore_openmemory_mcp.memory.context import Job
+from tablestore_openmemory_mcp.memory.mem0.engine import prompts
+from tablestore_openmemory_mcp.memory.models.chat import Answer, ChatModel, Message
+from tablestore_openmemory_mcp.memory.models.embedder import AddEmbedder, Embedded, Embedder
+from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.forms import Form
+from tablestore_openmemory_mcp.memory.models.structured_output import NotUnderstood
 
 DATA = Path(__file__).parent / "data" / "said.json"
 Said = dict[str, Any]

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from . import __version__, erasing, network
-from .server.auth.command import add_arguments
+from . import __version__, network
+from .commands import erase as erase_command
+from .commands.token import add_arguments
 from .settings import APP_NAME, ConfigurationError, Settings
 
 if TYPE_CHECKING:
@@ -63,14 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", description="Make a token for a user and show what to paste, or revoke one.")
     add_arguments(token)
     erase = commands.add_parser("erase", description="Erase all that is remembered about a user, history included.")
-    erasing.add_arguments(erase)
+    erase_command.add_arguments(erase)
     return parser
 
 
 def _token(settings: Settings, arguments: argparse.Namespace) -> None:
+    from .commands.token import run
     from .composition import Composition, check_place
     from .errors import ServiceError
-    from .server.auth.command import run
 
     if not settings.auth_secrets or arguments.revoke:
         check_place(settings)
@@ -90,7 +91,7 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
     check_place(settings)
     composition = Composition(settings)
     try:
-        print(erasing.run(arguments, composition.store()))
+        print(erase_command.run(arguments, composition.store()))
     except ServiceError as e:
         _fail([f"{e}"])
     finally:
@@ -98,7 +99,7 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> None:
-    from .server.listening import tell_early_end
+    from .server.listening.sockets import tell_early_end
 
     tell_early_end()
     from .composition import Composition, check_place
@@ -113,7 +114,7 @@ def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> No
 
 
 def _serve_http(settings: Settings, composition: "Composition", environ: Mapping[str, str], *, sse: bool) -> None:
-    from .server.listening import EVERYWHERE, listen
+    from .server.listening.sockets import EVERYWHERE, listen
 
     host = settings.server_host if "server_host" in settings.model_fields_set else EVERYWHERE
     try:
@@ -122,9 +123,9 @@ def _serve_http(settings: Settings, composition: "Composition", environ: Mapping
         _fail([f"SERVER_HOST={settings.server_host} SERVER_PORT={settings.server_port} cannot be used: {e.strerror}."])
     # From here on clients can connect; they wait while the MCP SDK is imported.
     from .server.app import App
-    from .server.banner import banner
+    from .server.listening.serve import serve
     from .server.logs import configure
-    from .server.serve import serve
+    from .server.startup.banner import banner
 
     configure(settings.log_level)
     app = App(settings, composition, sse=sse)
@@ -140,9 +141,9 @@ def _serve_http(settings: Settings, composition: "Composition", environ: Mapping
 
 
 def _serve_stdio(settings: Settings, composition: "Composition", environ: Mapping[str, str]) -> None:
-    from .server.banner import banner
     from .server.logs import configure
-    from .server.stdio import serve
+    from .server.startup.banner import banner
+    from .server.transports.stdio import serve
 
     configure(settings.log_level)
     print(banner(settings, "stdio", environ), file=sys.stderr, flush=True)

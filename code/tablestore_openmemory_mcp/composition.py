@@ -12,7 +12,7 @@ from .settings import ConfigurationError, Settings
 if TYPE_CHECKING:  # each of these imports takes longer than a first answer may
     from .memory.service import MemoryService
     from .server.auth.tokens import Tokens
-    from .store.sessions import SessionRows
+    from .store.session_rows import SessionRows
     from .store.store import TablestoreStore
 
 

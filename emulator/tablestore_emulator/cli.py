@@ -67,10 +67,10 @@ def _floats(text: str) -> tuple[float, ...]:
 def _serve(args: argparse.Namespace) -> int:
     logging.basicConfig(level=args.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tablestore").setLevel(logging.ERROR)  # the SDK warns at import that it has no C++ codec
-    from .auth import access_keys
     from .emulator import Options, run
     from .faults import Faults, InvalidFault
-    from .storage import StorageError, StorageInUse
+    from .protocol.auth import access_keys
+    from .storage.storage import StorageError, StorageInUse
 
     faults = Faults()
     try:
@@ -117,8 +117,8 @@ def _dump(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     args = parser.parse_args(arguments)
     logging.getLogger("tablestore").setLevel(logging.ERROR)
-    from .dump import dump_rows, dump_tables
-    from .storage import StorageError
+    from .storage.dump import dump_rows, dump_tables
+    from .storage.storage import StorageError
 
     try:
         for line in dump_rows(args.data, args.table) if args.table else dump_tables(args.data):

@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .api import Api
-from .auth import Authenticator, Credential
-from .catalog import Catalog
-from .engine import Engine
 from .faults import Faults
-from .storage import Storage
+from .protocol.api import Api
+from .protocol.auth import Authenticator, Credential
+from .storage.engine import Engine
+from .storage.storage import Storage
+from .tables.catalog import Catalog
 from .wire.server import Server
 
 

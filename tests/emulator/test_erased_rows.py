@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tablestore_emulator.storage import Storage, StoredRow
-from tablestore_emulator.upkeep import Upkeep
+from tablestore_emulator.storage.storage import Storage, StoredRow
+from tablestore_emulator.storage.upkeep import Upkeep
 
 SECRET = b"SECRETTEXT"
 
@@ -105,7 +105,7 @@ def test_rewriting_rests_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         purge()
 
     monkeypatch.setattr(storage, "purge", counted)
-    monkeypatch.setattr("tablestore_emulator.upkeep.time.monotonic", lambda: now + 0.2)  # it took so long
+    monkeypatch.setattr("tablestore_emulator.storage.upkeep.time.monotonic", lambda: now + 0.2)  # it took so long
     for step in range(100):
         now = 2.0 * step
         storage.put(1, StoredRow(b"k", 9, b"x"))

@@ -19,7 +19,7 @@ from support.emulator import Emulator
 from support.function_compute import MINT_KEY, Instance, Role, free_port, python_path, tablestore
 from support.function_compute_gateway import Gateway, Running, serving
 from support.processes import wait_until
-from tablestore_openmemory_mcp.server.sse import PING_INTERVAL
+from tablestore_openmemory_mcp.server.transports.sse.endpoint import PING_INTERVAL
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 
 from support.fake_openai import STYLES, FakeOpenAI
 from support.fake_openai.chat import Answer
-from tablestore_openmemory_mcp.memory.outage import is_pending
+from tablestore_openmemory_mcp.memory.add.fallback import is_pending
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from support.fake_openai import WEAK, FakeOpenAI
-from tablestore_openmemory_mcp.memory.embedder import Embedded, Embedder
-from tablestore_openmemory_mcp.memory.grounding import PAIRS, Grounding, examples_in, learnt
-from tablestore_openmemory_mcp.memory.mem0_engine import prompts
-from tablestore_openmemory_mcp.memory.outage import is_pending
+from tablestore_openmemory_mcp.memory.add.fallback import is_pending
+from tablestore_openmemory_mcp.memory.add.grounding import PAIRS, Grounding, examples_in, learnt
+from tablestore_openmemory_mcp.memory.mem0.engine import prompts
+from tablestore_openmemory_mcp.memory.models.embedder import Embedded, Embedder
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 

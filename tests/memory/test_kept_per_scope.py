@@ -12,12 +12,12 @@ import pytest
 from support.emulator import Emulator
 from support.plain_store import PlainSnapshot
 from support.store import environ
-from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex, ScopeIndexes
-from tablestore_openmemory_mcp.memory.tokens import _terms
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex, ScopeIndexes
+from tablestore_openmemory_mcp.memory.search.tokens import _terms
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store.connection import CloudConnector
+from tablestore_openmemory_mcp.store.client.connection import CloudConnector
 from tablestore_openmemory_mcp.store.model import Memory
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 

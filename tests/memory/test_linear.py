@@ -24,9 +24,9 @@ import tablestore_openmemory_mcp
 from support.growth import UNITS, fragments, growing
 from tablestore_emulator.search import analysis, dates, minimum, phrases
 from tablestore_emulator.search.schema import Analyzer
-from tablestore_openmemory_mcp.memory.parsing import cut_at, decisions_in, entries_in, facts_in
-from tablestore_openmemory_mcp.memory.text import checked_text
-from tablestore_openmemory_mcp.memory.tokens import containment, tokens
+from tablestore_openmemory_mcp.memory.models.parsing import cut_at, decisions_in, entries_in, facts_in
+from tablestore_openmemory_mcp.memory.search.tokens import containment, tokens
+from tablestore_openmemory_mcp.memory.validation import checked_text
 from tablestore_openmemory_mcp.normalization import normalized
 from tablestore_openmemory_mcp.scope import valid_name
 from tablestore_openmemory_mcp.server.caller import matches
@@ -36,7 +36,7 @@ from tablestore_openmemory_mcp.store.model import text_hash
 _MADE_AT_RUN_TIME = {
     "tablestore_emulator.search.evaluate": "a wildcard pattern has at most 32 characters",
     "tablestore_emulator.search.dates": "made of our own pieces, each of a fixed width",
-    "tablestore_emulator.filters": "a filter's own regular expression, from whoever holds the key",
+    "tablestore_emulator.rows.rows.filters": "a filter's own regular expression, from whoever holds the key",
 }
 _MODULES = [
     found.name
@@ -88,8 +88,8 @@ def _is_searched(tree: ast.AST, name: str) -> bool:
 def test_patterns_are_found() -> None:
     found = {module: _patterns(module) for module in _MODULES}
     assert sum(map(len, found.values())) > 50
-    assert len(found["tablestore_openmemory_mcp.memory.guards"]) > 15
-    assert {searched for _, searched in found["tablestore_openmemory_mcp.memory.guards"]} == {True, False}
+    assert len(found["tablestore_openmemory_mcp.memory.credentials"]) > 15
+    assert {searched for _, searched in found["tablestore_openmemory_mcp.memory.credentials"]} == {True, False}
     assert len(found["tablestore_emulator.search.analysis"]) > 1
 
 

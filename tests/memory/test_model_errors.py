@@ -10,7 +10,7 @@ import pytest
 
 from support.fake_openai import FakeOpenAI, Fault
 from tablestore_openmemory_mcp.errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailable
-from tablestore_openmemory_mcp.memory.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 

@@ -8,8 +8,8 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import ModelError
-from tablestore_openmemory_mcp.memory.embedder import Embedder, TextRefused
-from tablestore_openmemory_mcp.memory.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.embedder import Embedder, TextRefused
+from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore

@@ -10,12 +10,12 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault, protocol
 from support.plain_store import PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreUnavailable
-from tablestore_openmemory_mcp.memory import improving
+from tablestore_openmemory_mcp.memory.search import improving
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit import COMMIT_BYTES, Unit, now_ms
+from tablestore_openmemory_mcp.memory.unit_of_work import COMMIT_BYTES, Unit, now_ms
 from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.commit.redo import MAX_BYTES, Redo, encode_redo, nbytes
 from tablestore_openmemory_mcp.store.model import Memory
-from tablestore_openmemory_mcp.store.redo import MAX_BYTES, Redo, encode_redo, nbytes
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 MakeService = Callable[..., MemoryService]

@@ -25,8 +25,8 @@ from support.inprocess import PlainMemory, plain_app, serving
 from support.observed import descriptors, memory
 from support.processes import COMMAND, Server
 from support.wire import ACCEPT, RawSse, call, text_of, until
-from tablestore_openmemory_mcp.server import protocol
-from tablestore_openmemory_mcp.server.connections import Limits
+from tablestore_openmemory_mcp.server.listening import protocol
+from tablestore_openmemory_mcp.server.listening.connections import Limits
 
 pytestmark = pytest.mark.anyio
 

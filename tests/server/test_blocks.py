@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from tablestore_openmemory_mcp.server.blocks import child, shown
+from tablestore_openmemory_mcp.server.startup.client_config import child, shown
 from tablestore_openmemory_mcp.settings import CLOUD_ONLY, HTTP_ONLY, TOOL_NAMES, ConfigurationError, Settings
 
 SECRET = "s3cr3t"

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tablestore_openmemory_mcp.server import connections
-from tablestore_openmemory_mcp.server.connections import Connections, Limits, network_of, raised_file_limit
+from tablestore_openmemory_mcp.server.listening import connections
+from tablestore_openmemory_mcp.server.listening.connections import Connections, Limits, network_of, raised_file_limit
 
 LIMITS = Limits(connections=6, waiting_per_address=3)
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from support.clients import over_stdio
 from tablestore_openmemory_mcp.errors import InvalidInput
-from tablestore_openmemory_mcp.server import expiry
-from tablestore_openmemory_mcp.server.expiry import milliseconds
+from tablestore_openmemory_mcp.server.tools import expiry
+from tablestore_openmemory_mcp.server.tools.expiry import milliseconds
 
 ZONES = ["UTC", "Asia/Shanghai", "America/New_York", "Pacific/Kiritimati", "Etc/GMT+12", "Australia/Lord_Howe"]
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2031, 1, 1), timezones=st.just(UTC))

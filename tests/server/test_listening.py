@@ -9,8 +9,8 @@ import pytest
 
 from support.processes import Server, run_to_end
 from support.wire import ACCEPT, call
-from tablestore_openmemory_mcp.server import listening
-from tablestore_openmemory_mcp.server.listening import EVERYWHERE, listen
+from tablestore_openmemory_mcp.server.listening import sockets as listening
+from tablestore_openmemory_mcp.server.listening.sockets import EVERYWHERE, listen
 
 HTTP = "/mcp/cline/http/alice"
 

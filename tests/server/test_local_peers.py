@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.other_users import CLONE_NEWNS, NOBODY, RESET, SOMEBODY, connected, listening
-from tablestore_openmemory_mcp.server.auth import peers_linux
-from tablestore_openmemory_mcp.server.auth.peers import End, Peers, end
-from tablestore_openmemory_mcp.server.auth.peers_linux import LinuxPeers
-from tablestore_openmemory_mcp.server.auth.peers_psutil import PsutilPeers
+from tablestore_openmemory_mcp.server.auth.peers import linux as peers_linux
+from tablestore_openmemory_mcp.server.auth.peers.linux import LinuxPeers
+from tablestore_openmemory_mcp.server.auth.peers.owner import End, Peers, end
+from tablestore_openmemory_mcp.server.auth.peers.portable import PsutilPeers
 
 if sys.platform != "linux":
     pytest.skip("the kernel's own ways; psutil's are tested here as Linux has them", allow_module_level=True)

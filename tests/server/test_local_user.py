@@ -19,8 +19,8 @@ from support.other_users import NOBODY, RESET, SOMEBODY, forwarding, require_roo
 from support.processes import Server
 from support.wire import ACCEPT, RawSse, call
 from tablestore_openmemory_mcp.server.app import App
-from tablestore_openmemory_mcp.server.auth.connection import KEY, Connection
-from tablestore_openmemory_mcp.server.auth.peers import End, OwnUser, system_peers
+from tablestore_openmemory_mcp.server.auth.peers.connection import KEY, Connection
+from tablestore_openmemory_mcp.server.auth.peers.owner import End, OwnUser, system_peers
 
 pytestmark = pytest.mark.anyio
 
@@ -141,7 +141,7 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     peers = Counted()
-    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.peers.system_peers", lambda: peers)
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.peers.owner.system_peers", lambda: peers)
     return peers
 
 

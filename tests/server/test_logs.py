@@ -14,7 +14,7 @@ from support.clients import ToolFailed, over_sse
 from support.processes import Server
 from tablestore_openmemory_mcp.server import logs
 from tablestore_openmemory_mcp.server.logs import JsonFormatter
-from tablestore_openmemory_mcp.server.repeats import PER_MINUTE
+from tablestore_openmemory_mcp.server.repeated_lines import PER_MINUTE
 
 WORDS = "my doctor says that I have to eat less salt"
 
@@ -54,7 +54,10 @@ def test_others_records_tell_only_where_and_what_kind() -> None:
     assert json.loads(line)["where"] == "module:7"
     assert json.loads(line)["exception"] == "builtins.ValueError"
     assert WORDS not in formatted("pydantic", "%s", WORDS)
-    assert json.loads(formatted("tablestore_openmemory_mcp.server.relay", "%d left", 3))["message"] == "3 left"
+    assert (
+        json.loads(formatted("tablestore_openmemory_mcp.server.transports.sse.relay", "%d left", 3))["message"]
+        == "3 left"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,9 @@ class Stream:
         self.handler = logs._Handler(self.text)
         self.handler.setFormatter(JsonFormatter())
 
-    def say(self, at: float, line: int = 1, name: str = "tablestore_openmemory_mcp.server.sse") -> None:
+    def say(
+        self, at: float, line: int = 1, name: str = "tablestore_openmemory_mcp.server.transports.sse.endpoint"
+    ) -> None:
         record = logging.LogRecord(name, logging.WARNING, "/somewhere/module.py", line, "cut %s", ("x",), None)
         record.created = at
         self.handler.handle(record)

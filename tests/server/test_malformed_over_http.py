@@ -8,7 +8,7 @@ import pytest
 
 from support.inprocess import PlainMemory, plain_app, serving
 from support.wire import ACCEPT, RawSse, call, text_of
-from tablestore_openmemory_mcp.server.messages import SENTENCE
+from tablestore_openmemory_mcp.server.transports.messages import SENTENCE
 
 HTTP = "/mcp/cline/http/alice"
 VERSIONS: list[dict[str, str]] = [{}, {"mcp-protocol-version": "2025-11-25"}]

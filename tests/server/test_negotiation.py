@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support.inprocess import PlainMemory, plain_app, serving
 from support.wire import RawSse, call, text_of
-from tablestore_openmemory_mcp.server.negotiation import accepted
+from tablestore_openmemory_mcp.server.transports.negotiation import accepted
 
 HTTP = "/mcp/cline/http/alice"
 MODERN = {

@@ -15,11 +15,11 @@ from support.processes import tablestore_environ
 from support.wire import call, until
 from tablestore_openmemory_mcp.errors import ServiceError
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.server import inbox
 from tablestore_openmemory_mcp.server.caller import Caller, Principal
-from tablestore_openmemory_mcp.server.inbox import Unsettled
-from tablestore_openmemory_mcp.server.relay import Relay
-from tablestore_openmemory_mcp.server.sessions import Session, Sessions
+from tablestore_openmemory_mcp.server.transports.sse import relay_store as inbox
+from tablestore_openmemory_mcp.server.transports.sse.relay import Relay
+from tablestore_openmemory_mcp.server.transports.sse.relay_store import Unsettled
+from tablestore_openmemory_mcp.server.transports.sse.sessions import Session, Sessions
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ import pytest
 from support.inprocess import PlainMemory, plain_app, serving, settings
 from support.wire import ACCEPT, RawSse, call, text_of, until
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.server import sessions
 from tablestore_openmemory_mcp.server.caller import Caller, Principal
+from tablestore_openmemory_mcp.server.transports.sse import sessions
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +169,7 @@ async def test_streams_are_bounded_per_user_and_in_all() -> None:
 
 
 async def test_an_idle_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tablestore_openmemory_mcp.server.sse.PING_INTERVAL", 0.05)
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.transports.sse.endpoint.PING_INTERVAL", 0.05)
     with serving(plain_app(SESSION_IDLE_TIMEOUT="0.2")) as base:
         async with httpx.AsyncClient(base_url=base) as http, RawSse.open(http, SSE) as stream:
             with anyio.fail_after(5):

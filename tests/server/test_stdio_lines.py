@@ -16,8 +16,8 @@ from support.fake_openai import FakeOpenAI
 from support.processes import START, alive, clean_environ, wait_until
 from support.stdio import INITIALIZE, INITIALIZED, PING, STDIO, StdioServer, line, one_shot
 from support.wire import call, text_of
-from tablestore_openmemory_mcp.server.messages import parse, refusal
-from tablestore_openmemory_mcp.server.pipe import lines
+from tablestore_openmemory_mcp.server.transports.messages import parse, refusal
+from tablestore_openmemory_mcp.server.transports.pipe import lines
 
 BOM = "\ufeff".encode()
 

@@ -10,7 +10,7 @@ import pytest
 from support.emulator import Emulator
 from support.store import fresh_scope, open_store, remember, texts
 from tablestore_openmemory_mcp.errors import StoreError, StoreUnavailable
-from tablestore_openmemory_mcp.store.shared_attempt import SharedAttempt
+from tablestore_openmemory_mcp.store.client.shared_attempt import SharedAttempt
 
 CALLS = 6
 
@@ -83,7 +83,7 @@ def black_hole():
 
 
 def test_what_swallows_connections_is_said_to_be_away_at_once(emulator, black_hole, monkeypatch):
-    from tablestore_openmemory_mcp.store import transport
+    from tablestore_openmemory_mcp.store.client import transport
 
     monkeypatch.setattr(transport, "CONNECT_SECONDS", 1.0)
     store = open_store(emulator, TABLESTORE_ENDPOINT=black_hole)

@@ -17,7 +17,7 @@ import pytest
 from support.store import fresh_scope, gone, remember, serving, texts
 from tablestore_openmemory_mcp.errors import StoreError
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store import embedded
+from tablestore_openmemory_mcp.store.client import embedded
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 TESTS = Path(__file__).parents[1]

@@ -25,7 +25,7 @@ from support.store import (
     remember,
     texts,
 )
-from tablestore_openmemory_mcp.store import sweep
+from tablestore_openmemory_mcp.store.commit import sweeper as sweep
 from tablestore_openmemory_mcp.store.model import Change
 
 

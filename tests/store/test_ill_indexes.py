@@ -9,7 +9,7 @@ import pytest
 from support.emulator import Emulator, connect
 from support.large_scopes import INDEX, ask, best, exact, fill, let_the_lag_window_pass, make_index, open_large
 from support.store import DIMENSION, fresh_scope, memory, open_store
-from tablestore_openmemory_mcp.store import search_index
+from tablestore_openmemory_mcp.store.index import search_index
 from tablestore_openmemory_mcp.store.model import Change
 
 

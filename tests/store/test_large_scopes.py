@@ -26,7 +26,7 @@ from support.store import (
     remember,
     updating,
 )
-from tablestore_openmemory_mcp.store import search_index
+from tablestore_openmemory_mcp.store.index import search_index
 from tablestore_openmemory_mcp.store.model import Change
 
 
@@ -136,7 +136,7 @@ def test_many_deletions_do_not_starve_the_next_search(emulator, queries):
 @pytest.mark.parametrize("many", ["written", "deleted"])
 def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, monkeypatch, many):
     """All rows are read then, for as long as the index may not know what was written."""
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     scope = fresh_scope()
     store = fill(emulator, scope, 10)
@@ -155,7 +155,7 @@ def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, mo
 
 def test_what_was_imported_at_once_is_asked_of_the_index_a_minute_later(emulator, queries, monkeypatch):
     """However long nothing else is written, and whatever the clock of the machine that imported it said."""
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     scope = fresh_scope()
     monkeypatch.setattr(candidates, "_RECENT", 20)

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.store import fresh_scope, remember, texts
-from tablestore_emulator.auth import ACCESS_KEY_VARIABLE, access_keys
+from tablestore_emulator.protocol.auth import ACCESS_KEY_VARIABLE, access_keys
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store import private_files
-from tablestore_openmemory_mcp.store.private_files import kept_key, opened_private, warn_of_others, write_private
+from tablestore_openmemory_mcp.store.client import private_files
+from tablestore_openmemory_mcp.store.client.private_files import kept_key, opened_private, warn_of_others, write_private
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 KEY = "embedded:" + "0123456789abcdef" * 4

@@ -14,11 +14,11 @@ from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import Row, Tokens
-from tablestore_openmemory_mcp.server.connections import Limits
-from tablestore_openmemory_mcp.server.inbox import Rows
-from tablestore_openmemory_mcp.server.listening import listen
-from tablestore_openmemory_mcp.server.protocol import Config
-from tablestore_openmemory_mcp.server.serve import BoundedServer
+from tablestore_openmemory_mcp.server.listening.connections import Limits
+from tablestore_openmemory_mcp.server.listening.protocol import Config
+from tablestore_openmemory_mcp.server.listening.serve import BoundedServer
+from tablestore_openmemory_mcp.server.listening.sockets import listen
+from tablestore_openmemory_mcp.server.transports.sse.relay_store import Rows
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.model import Memory
 

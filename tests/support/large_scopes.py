@@ -43,6 +43,6 @@ def make_index(emulator, store):
 
 
 def let_the_lag_window_pass(monkeypatch):
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     monkeypatch.setattr(candidates, "LAG_MS", -1_000_000)

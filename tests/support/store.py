@@ -23,7 +23,7 @@ from support.emulator import Emulator, connect
 from support.real_instance import RealInstance
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store.connection import CloudConnector
+from tablestore_openmemory_mcp.store.client.connection import CloudConnector
 from tablestore_openmemory_mcp.store.model import Change, Memory, ScopeStore
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 

@@ -12,9 +12,9 @@ import time
 from argparse import ArgumentTypeError
 from typing import Any
 
+from ..commands.token import lifetime, pattern
 from ..composition import Composition
 from ..errors import InvalidInput
-from ..server.auth.command import lifetime, pattern
 from ..settings import Settings
 from .welcome import MINT, pasted
 

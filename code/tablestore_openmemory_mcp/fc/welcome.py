@@ -5,8 +5,8 @@ from typing import Any, Literal
 from .. import __version__
 from ..composition import Composition
 from ..errors import ServiceError
-from ..server.banner import mode, place
-from ..server.blocks import block, remote, shown
+from ..server.startup.banner import mode, place
+from ..server.startup.client_config import block, remote, shown
 from ..settings import APP_NAME, Settings
 
 # The platform tells a function no address of its own; MCP_PUBLIC_URL may.

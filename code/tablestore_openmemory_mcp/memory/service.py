@@ -11,24 +11,24 @@ from ..errors import InvalidInput, ModelTimedOut
 from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
-from .embedder import AddEmbedder, Embedder, row
-from .endpoint import Endpoint
-from .guards import refuse_credentials
-from .job import Job, Place
-from .llm import ChatModel
+from .add.planner import Planner
+from .add.unembedded import marked, without_vector
+from .context import Job, Place
+from .credentials import refuse_credentials
 from .model import AddResult, Hit, Outcome, Page, Progress
+from .models.chat import ChatModel
+from .models.embedder import AddEmbedder, Embedder, row
+from .models.endpoint import Endpoint
 from .paging import page
-from .planner import Planner
-from .recall import Recall
-from .scope_index import ScopeIndexes
-from .text import checked_text
-from .unembedded import marked, without_vector
-from .unit import Unit, now_ms
+from .search.recall import Recall
+from .search.scope_index import ScopeIndexes
+from .unit_of_work import Unit, now_ms
+from .validation import checked_text
 from .writing import write
 
 if TYPE_CHECKING:
-    from .add_cycle import AddCycle
-    from .budget import Counts
+    from .add.cycle import AddCycle
+    from .models.budget import Counts
 
 SEARCH_SECONDS = 20.0
 
@@ -200,7 +200,7 @@ class MemoryService:
     def _add_cycle(self) -> "AddCycle":
         with self._lock:
             if self._cycle is None:
-                from .add_cycle import AddCycle  # takes a second: it imports Mem0
+                from .add.cycle import AddCycle  # takes a second: it imports Mem0
 
                 assert self._chat is not None  # noqa: S101 - for the type checker
                 self._cycle = AddCycle(self._settings, self._chat, lambda: self._store.sessions)

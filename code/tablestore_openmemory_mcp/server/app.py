@@ -11,20 +11,20 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
-from .auth.door import METADATA, Door
-from .auth.gates import gate
+from .auth.authenticators import gate
 from .auth.metadata import ResourceMetadata
+from .auth.middleware import METADATA, Door
 from .auth.origin import Origins
 from .backend import Backend
-from .calls import Calls
-from .cors import Cors
 from .health import Health
-from .http import HttpEndpoint
 from .identity import URLS, Identified, RequestIds, from_headers, from_path
 from .logs import CallLog
-from .relay import Relay
-from .sessions import Sessions
-from .sse import SseMessages, SseStream
+from .tools.calls import Calls
+from .transports.cors import Cors
+from .transports.http import HttpEndpoint
+from .transports.sse.endpoint import SseMessages, SseStream
+from .transports.sse.relay import Relay
+from .transports.sse.sessions import Sessions
 
 MESSAGES = "/mcp/messages/"
 

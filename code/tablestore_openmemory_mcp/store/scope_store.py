@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scope import Scope
-from .cache import SnapshotCache
-from .candidates import Candidates, VectorCache
-from .commit import Committer
-from .gateway import PATIENCE, Gateway
-from .heads import Heads
-from .loader import Loader
+from .client.gateway import PATIENCE, Gateway
+from .commit.committer import Committer
+from .commit.heads import Heads
+from .commit.rows import ScopeRows, committed_history, read_history
+from .commit.sweeper import Step, Sweeper
+from .commit.tables import Tables
+from .index.candidates import Candidates, VectorCache
+from .index.search_index import SearchIndex
 from .model import Change, HistoryEntry, Snapshot
-from .rows import ScopeRows, committed_history, read_history
-from .search_index import SearchIndex
-from .snapshot import ScopeSnapshot, VectorRule
-from .sweep import Step, Sweeper
-from .tables import Tables
+from .snapshot.cache import SnapshotCache
+from .snapshot.loader import Loader
+from .snapshot.snapshot import ScopeSnapshot, VectorRule
 
 
 class TablestoreScope:

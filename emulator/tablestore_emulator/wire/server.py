@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 
 from tablestore.protobuf import table_store_pb2 as pb
 
-from ..api import Api
-from ..auth import Authenticator, Caller, md5, sign_response
-from ..engine import UNWRITABLE, Engine
 from ..errors import OtsError
 from ..faults import Faults, Rule
-from ..storage import UNWRITABLE as UNWRITABLE_CODES
-from ..upkeep import Upkeep
+from ..protocol.api import Api
+from ..protocol.auth import Authenticator, Caller, md5, sign_response
+from ..storage.engine import UNWRITABLE, Engine
+from ..storage.storage import UNWRITABLE as UNWRITABLE_CODES
+from ..storage.upkeep import Upkeep
 from .admin import Admin
 from .connection import Connection, Request
 

@@ -43,7 +43,7 @@ class Row(Protocol):
 
 
 class Rows(Protocol):
-    """What tokens need of store/sessions.py."""
+    """What tokens need of store/session_rows.py."""
 
     def secret(self, name: str, *, deadline: float) -> str: ...
     def list(self, kind: str, *, deadline: float) -> Sequence[Row]: ...
