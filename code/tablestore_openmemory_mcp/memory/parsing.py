@@ -1,14 +1,14 @@
 """What a model wrote, understood. Models fence, chat, think aloud, quote singly, trail commas and stop half-way."""
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import Any, Literal
 
-import json_repair
-
+from . import lenient
 from .text import repaired_text
 
 Event = Literal["ADD", "UPDATE", "DELETE", "NONE"]
@@ -26,13 +26,14 @@ _THOUGHT_ENDS = re.compile(rf"</{_THINKING}>|◁/think▷|<\|channel\|>final\s*<
 _THOUGHT_BEGINS = re.compile(rf"\s*(?:<{_THINKING}>|◁think▷|<\|channel\|>analysis)", re.IGNORECASE)
 _FENCE = re.compile(r"```[\w-]*\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _BRACKET = re.compile(r"[{}\[\]]")
-_FULL_WIDTH = re.compile(r"(?<=[\"”}\]])\s*([，：])\s*(?=[\"“{\[])")
+_DEBRIS = re.compile(r"[\"'”’]\s*[\]}]+$|^[\[{]\s*[\"'“‘]")  # of the JSON around a text
+_ESCAPED = re.compile(r"\\(?:u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
 _NUMBERED = re.compile(r"(?:facts?|memory|item|事实)?[\s_#-]*\d+", re.IGNORECASE)
 _ALIAS = re.compile(r"[^\d-]*(\d+)(?:\.0)?\D*")  # "#0", "id: 0", "[0]", 0.0
 
 _LONGEST = 1_000_000  # characters
 _DEEPEST = 40  # brackets in brackets; the right answer has three
-_STARTS, _REPAIRED = 500, 8  # places from which JSON is looked for in vain, and from which it is repaired
+_STARTS, _FENCED = 500, 8  # places from which JSON is looked for in vain; fences that are looked into
 _LISTS = ("facts", "fact", "memory", "memories")
 _TEXTS = ("text", "new_memory", "fact", "memory", "content", "value", "data", "statement", "description")
 
@@ -53,8 +54,26 @@ class Decision:
 
 def facts_in(answer: str) -> list[str]:
     """The facts of an extraction's answer, in order, each once. Raises Unparseable."""
+    return list(dict.fromkeys(all_facts_in(answer)))
+
+
+def all_facts_in(answer: str) -> list[str]:
+    """As `facts_in`, but one that is said twice is there twice."""
     facts = (repaired_text(t) for t in _texts_of(_list_in(answer, "facts")))
-    return list(dict.fromkeys(fact for fact in facts if fact))
+    return [sound(fact) for fact in facts if fact]
+
+
+def sound(text: str, given: str | None = None) -> str:
+    """`text`, if no damage shows: remains of JSON around it, or characters and escapes lost that `given`, from which
+    it was made, does not have. Raises Unparseable."""
+    if _DEBRIS.search(text) and any(text.count(o) != text.count(c) for o, c in ("[]", "{}")):
+        raise Unparseable("a text in it holds remains of JSON")
+    if given is not None:
+        if "\ufffd" in text and "\ufffd" not in given:
+            raise Unparseable("a text in it holds a character that was lost")
+        if _ESCAPED.search(text) and not _ESCAPED.search(given):
+            raise Unparseable("a text in it holds an escape sequence")
+    return text
 
 
 def decisions_in(answer: str) -> list[Decision]:
@@ -69,7 +88,7 @@ def decisions_in(answer: str) -> list[Decision]:
 def entries_in(answer: str) -> list[dict[str, str]]:
     """The new memories of an answer to Mem0's additive prompt: objects with a "text". Raises Unparseable."""
     texts = (repaired_text(t) for t in _texts_of(_list_in(answer, "memory")))
-    return [{"text": text} for text in dict.fromkeys(texts) if text]
+    return [{"text": sound(text)} for text in dict.fromkeys(texts) if text]
 
 
 def cut_at(answer: str) -> Literal["inside", "between"] | None:
@@ -95,10 +114,13 @@ def _list_in(answer: str, key: str) -> list[Any]:
         raise Unparseable("it is far too long")
     if _deepest(answer) > _DEEPEST:
         raise Unparseable("it is nested too deeply")
-    for runs, read in _readings(_without_thoughts(answer)):
-        found = [items for run in runs if (items := _joined(run, read, key)) is not None]
-        if found:
-            return next(filter(None, reversed(found)), [])  # after a draft comes the answer
+    try:
+        for runs, read in _readings(_without_thoughts(answer)):
+            found = [items for run in runs if (items := _joined(run, read, key)) is not None]
+            if found:
+                return next(filter(None, reversed(found)), [])  # after a draft comes the answer
+    except lenient.Damaged as e:
+        raise Unparseable(str(e)) from None
     raise Unparseable(
         f'the answer holds no JSON object with the key "{key}"' if answer.strip() else "the answer is empty"
     )
@@ -165,11 +187,13 @@ def _runs(text: str) -> list[list[Any]]:
 
 
 def _repaired(text: str) -> Iterator[Any]:
-    """What a repair makes of the text from its first brackets on, then of what is fenced: the likeliest comes last."""
-    fenced = [m.strip() for m in _FENCE.findall(text)][-_REPAIRED:]
-    starts = [m.start() for m in islice(re.finditer(r"[{\[]", text), _REPAIRED)]
-    for candidate in [*(text[start:] for start in reversed(starts)), *fenced]:
-        yield json_repair.loads(_FULL_WIDTH.sub(lambda m: "," if m[1] == "，" else ":", candidate))
+    """The values that can be read leniently: of what is fenced, else of all. Raises Damaged for those of the last."""
+    fenced = [m.strip() for m in _FENCE.findall(text)][-_FENCED:]
+    *drafts, last = [part for part in fenced if _BRACKET.search(part)] or [text]
+    for draft in drafts:
+        with contextlib.suppress(lenient.Damaged):
+            yield from list(lenient.values(draft))
+    yield from lenient.values(last)
 
 
 def _joined(run: list[Any], read: Callable[[Any, str], list[Any] | None], key: str) -> list[Any] | None:
@@ -264,7 +288,7 @@ def _decision(entry: dict[str, Any]) -> Decision | None:
     old = lower.get("old_memory")
     return Decision(
         id=_alias(lower.get("id")),
-        text=repaired_text(_named_text(entry) or ""),
+        text=sound(repaired_text(_named_text(entry) or "")),
         event=event,
         old_text=repaired_text(old) if isinstance(old, str) else None,
     )
