@@ -64,7 +64,7 @@ class Composition:
 
         `deadline`: time.monotonic().
         """
-        if self.settings.openai_api_key:
+        if self.settings.embedder_endpoint:
             import openai  # noqa: F401 - half a second
         self.memory()
         self.store().ensure_tables(deadline)

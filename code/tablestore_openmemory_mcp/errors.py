@@ -12,6 +12,7 @@ class ServiceError(Exception):
 
     def __init__(self, message: str, *, setting: str | None = None) -> None:
         super().__init__(f"{message.rstrip('.')} (see {setting})" if setting else message)
+        self.plain = message.rstrip(".")  # without the setting
         self.setting = setting
 
 

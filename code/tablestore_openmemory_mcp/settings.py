@@ -8,7 +8,7 @@ Names and defaults come from the reference's documentation (section 5.2) and its
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -99,6 +99,13 @@ _CREDENTIALS = (
 )
 
 
+class ModelEndpoint(NamedTuple):
+    """Where a model answers."""
+
+    api_key: str
+    base_url: str
+
+
 class Settings(BaseModel):
     """The process's configuration. Field names are the variables' names in lower case."""
 
@@ -127,6 +134,8 @@ class Settings(BaseModel):
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
+    embedder_api_key: SecretStr | None = None  # the LLM's, unless the embedder is another's
+    embedder_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     llm_model: str = "qwen-plus"
     embedder_model: str = "text-embedding-v4"
     mem0_fact_extraction_prompt: str | None = None
@@ -208,6 +217,12 @@ class Settings(BaseModel):
         groups: list[tuple[dict[str, Any], str]] = [
             ({"OPENAI_API_KEY": self.openai_api_key, "OPENAI_BASE_URL": self.openai_base_url}, "an LLM"),
         ]
+        if self.embedder_api_key or self.embedder_base_url:
+            embedder: dict[str, Any] = {
+                "EMBEDDER_API_KEY": self.embedder_api_key or self.openai_api_key,
+                "EMBEDDER_BASE_URL": self.embedder_base_url or self.openai_base_url,
+            }
+            groups.append((embedder, "an embedder"))
         has_keys = not self.host_credentials and (self.tablestore_access_key_id or self.tablestore_access_key_secret)
         if self.store != "embedded" and (has_keys or self.cloud):
             instance = {
@@ -274,6 +289,19 @@ class Settings(BaseModel):
     def local_is_free(self) -> bool:
         """Whether this machine's own user needs no token. Behind a proxy or on Function Compute all look local."""
         return self.mcp_auth == "auto" and not self.mcp_public_url and not self.fc_function_name
+
+    @property
+    def llm_endpoint(self) -> ModelEndpoint | None:
+        """None: there is no LLM."""
+        if not (self.openai_api_key and self.openai_base_url):
+            return None
+        return ModelEndpoint(self.openai_api_key.get_secret_value(), self.openai_base_url)
+
+    @property
+    def embedder_endpoint(self) -> ModelEndpoint | None:
+        """The LLM's, where EMBEDDER_API_KEY and EMBEDDER_BASE_URL say nothing else. None: there is no embedder."""
+        key, url = self.embedder_api_key or self.openai_api_key, self.embedder_base_url or self.openai_base_url
+        return ModelEndpoint(key.get_secret_value(), url) if key and url else None
 
     @property
     def pipeline(self) -> Literal["reconcile", "additive", "verbatim"]:

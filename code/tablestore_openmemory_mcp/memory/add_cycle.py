@@ -10,9 +10,11 @@ from typing import Any
 from ..errors import DimensionMismatch, ModelDenied, ModelError, ModelTimedOut, ModelUnavailable
 from ..settings import Settings
 from ..store.model import Memory, Snapshot
-from .asking import Chat
+from .asking import Chat, NotUnderstood
 from .budget import Counts, MeteredChat
-from .extraction import extract
+from .embedder import AddEmbedder
+from .extraction import Extracted, extract
+from .grounding import Grounding
 from .job import Job, Place
 from .llm import ChatModel
 from .mem0_engine import AdditiveMem0, ScopedMem0, prompts
@@ -23,6 +25,7 @@ from .reconcile import is_forgetting
 from .repeats import asked, sign, stands
 from .scope_index import ScopeIndex
 from .text import likeness_key
+from .unembedded import marked, without_vector
 from .unit import Unit, is_living
 from .writing import write
 
@@ -45,6 +48,7 @@ class AddCycle:
         self._chat = chat
         self._counts = counts
         self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
+        self._grounding = Grounding(self._prompts.extraction("")[0]["content"])
         self._falls_back = settings.add_fallback == "verbatim"
 
     def run(self, place: Place, text: str, job: Job) -> AddResult:
@@ -52,18 +56,22 @@ class AddCycle:
         base = place.store.snapshot(deadline=job.deadline)
         if stands(base, self._name(text, job)):
             return AddResult([], ALL_KNOWN)
+        if place.embedder:
+            place = replace(place, embedder=AddEmbedder(place.embedder))
         if self._settings.pipeline == "additive":
             return self._add_only(place, base, text, job)
-        if not self._falls_back:
-            return self._by_way_of_mem0(place, base, text, job)
         remaining = job.deadline - time.monotonic()
-        hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining)
+        hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining) if self._falls_back else job
         try:
             base = self._caught_up(place, base, hurried, job.deadline)
             if stands(base, self._name(text, job)):
                 return AddResult([], ALL_KNOWN)
             return self._by_way_of_mem0(place, base, text, hurried)
+        except NotUnderstood as e:  # losing what a person wanted remembered is worse than storing it whole
+            return self._word_for_word(place, text, job, e)
         except (ModelUnavailable, ModelDenied) as e:
+            if not self._falls_back:
+                raise
             return self._word_for_word(place, text, job, e)
 
     def _by_way_of_mem0(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
@@ -81,21 +89,20 @@ class AddCycle:
     ) -> tuple[AddResult, Snapshot]:
         """What came of `text`, and the scope after it."""
         chat = self._metered(place)
-        extracted = extract(chat, self._prompts, text, job)
+        extracted = extract(chat, self._prompts, text, job, self._grounding, place.embedder)
         if not extracted.facts and not replaces:
             return AddResult([], NOTHING_WORTH), base
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
         planner = Planner(extracted.facts, job, place, decider, replaces)
 
         def make(latest: Snapshot) -> Unit:
-            unit = planner.unit(latest)
-            whole = not extracted.torn and not planner.withheld
+            unit = marked(planner.unit(latest), place.embedder)
+            whole = not extracted.torn and not extracted.invented and not planner.withheld
             return sign(unit, self._name(text, job)) if whole else unit
 
         unit, after = write(place.store, make, job.deadline, base)
         notes = [] if unit.outcomes else [_why_nothing(extracted.facts, unit)]
-        if extracted.torn:
-            notes.append(TORN)
+        notes += [*_left_out(extracted), *without_vector(unit, place.embedder)]
         if planner.withheld:
             notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
         return AddResult(unit.outcomes, " ".join(notes) or None), after
@@ -112,11 +119,12 @@ class AddCycle:
         job.progress("writing")
 
         def make(latest: Snapshot) -> Unit:
-            unit = _unknown_of(drawn, latest, place.index, job.expires_at)
+            unit = marked(_unknown_of(drawn, latest, place.index, job.expires_at), place.embedder)
             return unit if mem0.llm.torn else sign(unit, self._name(text, job))
 
         unit, _ = write(place.store, make, job.deadline, base)
         notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
+        notes += without_vector(unit, place.embedder)
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
     def _caught_up(self, place: Place, base: Snapshot, job: Job, deadline: float) -> Snapshot:
@@ -138,13 +146,17 @@ class AddCycle:
         return base
 
     def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
-        marked = replace(job, metadata={**job.metadata, **MARK})
+        waiting = replace(job, metadata={**job.metadata, **MARK})
         try:
-            planner = Planner([text], marked, place)
+            planner = Planner([text], waiting, place)
         except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
             logger.info("stored without a vector: %s", e)
-            planner = Planner([text], marked, replace(place, embedder=None))
-        unit, _ = write(place.store, planner.unit, job.deadline)
+            planner = Planner([text], waiting, replace(place, embedder=None))
+
+        def make(latest: Snapshot) -> Unit:
+            return marked(planner.unit(latest), place.embedder)
+
+        unit, _ = write(place.store, make, job.deadline)
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
         return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
@@ -158,6 +170,14 @@ class AddCycle:
         own = self._settings.mem0_update_memory_prompt or ""
         question = [message["content"] for message in self._prompts.extraction(text)]
         return asked(self._settings.pipeline, self._settings.llm_model, own, str(job.expires_at), *question)
+
+
+def _left_out(extracted: Extracted) -> Sequence[str]:
+    notes = [TORN] if extracted.torn else []
+    if extracted.invented:
+        what = "One fact" if extracted.invented == 1 else f"{extracted.invented} facts"
+        notes.append(f"{what} that the LLM gave was left out, as the text does not say it.")
+    return notes
 
 
 def _why_nothing(facts: Sequence[str], unit: Unit) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ..errors import LimitExceeded
+from .forms import Form
 from .llm import Answer, ChatModel, Message
 
 
@@ -23,7 +24,7 @@ class MeteredChat:
         self._user_id = user_id
         self._per_day = per_day
 
-    def complete(self, messages: Sequence[Message], *, deadline: float) -> Answer:
+    def complete(self, messages: Sequence[Message], *, deadline: float, form: Form | None = None) -> Answer:
         """As ChatModel; also raises LimitExceeded or a StoreError."""
         today = datetime.now(UTC).date().isoformat()
         if not self._counts.take("llm calls", self._user_id, today, self._per_day, deadline=deadline):
@@ -32,4 +33,4 @@ class MeteredChat:
                 "midnight UTC",
                 setting="LLM_CALLS_PER_USER_PER_DAY",
             )
-        return self._chat.complete(messages, deadline=deadline)
+        return self._chat.complete(messages, deadline=deadline, form=form)

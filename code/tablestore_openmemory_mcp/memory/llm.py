@@ -8,7 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import ModelError
+from .dialect import Dialect, adapted
 from .endpoint import Endpoint, Refused, understood
+from .forms import Form
 
 if TYPE_CHECKING:
     import openai
@@ -17,24 +19,16 @@ Message = dict[str, str]
 logger = logging.getLogger(__name__)
 
 _SETTING = "LLM_MODEL"
+_THOUGHTS = ("<think", "<|channel|>analysis", "◁think▷", "<reasoning")  # what begins like this is no answer yet
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`cut`: the endpoint says that the model ran out of tokens."""
+    """`cut`: the endpoint says that the model ran out of tokens. `thinks`: it thought first, or said nothing at all."""
 
     text: str
     cut: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What this model takes. Learned from its refusals and kept for the process's life."""
-
-    json_object: bool = True
-    stream: bool = False
-    thinking: bool | None = None  # None: `enable_thinking` is not sent
-    temperature: bool = True
+    thinks: bool = False
 
 
 class ChatModel:
@@ -45,12 +39,24 @@ class ChatModel:
         self._model = model
         self._dialect = Dialect()
 
-    def complete(self, messages: Sequence[Message], *, deadline: float) -> Answer:
-        """The model's answer before `deadline` (time.monotonic()). Raises a ModelError."""
-        dialect, tried = self._dialect, {self._dialect}
+    def complete(self, messages: Sequence[Message], *, deadline: float, form: Form | None = None) -> Answer:
+        """The model's answer before `deadline` (time.monotonic()), in `form` as far as the endpoint takes it.
+
+        Raises a ModelError.
+        """
+        answer = self._asked(self._dialect, messages, form, deadline)
+        if form and answer.cut and answer.thinks and self._dialect.bounded:
+            logger.info("the LLM spends tokens on thoughts: its answers are not bounded any more")
+            self._dialect = replace(self._dialect, bounded=False)
+            answer = self._asked(self._dialect, messages, form, deadline)
+        return answer
+
+    def _asked(self, dialect: Dialect, messages: Sequence[Message], form: Form | None, deadline: float) -> Answer:
+        tried = {dialect}
         while True:
             try:
-                answer = self._endpoint.call("The LLM", _SETTING, partial(self._ask, dialect, messages), deadline)
+                ask = partial(self._ask, dialect, messages, form)
+                answer = self._endpoint.call("The LLM", _SETTING, ask, deadline)
             except Refused as refusal:
                 other = adapted(dialect, str(refusal))
                 if other in tried:
@@ -59,45 +65,27 @@ class ChatModel:
                 dialect = other
                 tried.add(other)
             else:
-                self._dialect = dialect
+                self._dialect = dialect.learnt
                 return answer
 
     def close(self) -> None:
         """Let go of the endpoint's connections."""
         self._endpoint.close()
 
-    def _ask(self, dialect: Dialect, messages: Sequence[Message], client: "openai.OpenAI", timeout: float) -> Answer:
-        options: dict[str, Any] = {"stream": dialect.stream}
-        if dialect.temperature:
-            options["temperature"] = 0
-        if dialect.json_object:
-            options["response_format"] = {"type": "json_object"}
-        if dialect.thinking is not None:
-            options["extra_body"] = {"enable_thinking": dialect.thinking}
+    def _ask(
+        self,
+        dialect: Dialect,
+        messages: Sequence[Message],
+        form: Form | None,
+        client: "openai.OpenAI",
+        timeout: float,
+    ) -> Answer:
         reply: Any = client.chat.completions.create(
-            model=self._model, messages=cast(Any, list(messages)), timeout=timeout, **options
+            model=self._model, messages=cast(Any, list(messages)), timeout=timeout, **dialect.options(form)
         )
-        return _streamed(reply) if dialect.stream else _whole(understood(reply, "The LLM", "choices"))
-
-
-def adapted(dialect: Dialect, refusal: str) -> Dialect:
-    """The dialect to try after `refusal` (lower case); the same one if the refusal is about something else.
-
-    The sentences are DashScope's, OpenAI's and vLLM's; what counts in each is the parameter that it names.
-    """
-    if "enable_thinking" in refusal or "thinking mode" in refusal:
-        if dialect.thinking is None:
-            return replace(dialect, thinking=False)
-        if any(word in refusal for word in ("unrecognized", "unknown", "not supported", "unexpected", "extra")):
-            return replace(dialect, thinking=None)
-        return replace(dialect, thinking=True, stream=True, json_object=False)
-    if "stream" in refusal:
-        return replace(dialect, stream=not dialect.stream)
-    if any(word in refusal for word in ("response_format", "json_object", "json mode", "json_schema")):
-        return replace(dialect, json_object=False)
-    if "temperature" in refusal:
-        return replace(dialect, temperature=False)
-    return dialect
+        if dialect.stream:
+            return _streamed(reply)
+        return _whole(understood(reply, "The LLM", "choices", self._endpoint.url_setting))
 
 
 def _whole(reply: Any) -> Answer:
@@ -133,4 +121,5 @@ def _text(content: Any) -> str:
 def _answer(content: str, reasoning: str, finish: str | None) -> Answer:
     if finish == "content_filter":
         raise ModelError("The LLM's content filter stopped the answer; nothing was stored", setting=_SETTING)
-    return Answer(content or reasoning, cut=finish == "length")
+    thinks = bool(reasoning) or not content.strip() or content.lstrip().startswith(_THOUGHTS)
+    return Answer(content or reasoning, cut=finish == "length", thinks=thinks)

@@ -15,7 +15,8 @@ from mem0.vector_stores.base import VectorStoreBase
 
 from ..store.model import Memory, ScopeStore
 from .asking import Chat, ask, whole
-from .embedder import Embedder
+from .embedder import Embedder, row
+from .forms import entries_form
 from .job import Job
 from .parsing import entries_in
 from .scope_index import cosines
@@ -58,10 +59,11 @@ class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 h
     ) -> None:
         """Stage new memories: `payloads` hold the text under "data"."""
         for n, payload in enumerate(payloads or ()):
+            vector = row(np.asarray([vectors[n]], np.float32), 0)
             self._unit.add(
                 repaired_text(str(payload["data"])),
-                np.asarray(vectors[n], np.float32),
-                self._model,
+                vector,
+                self._model if vector is not None else None,
                 memory_id=ids[n] if ids else None,
                 metadata=self._metadata(payload),
                 expires_at=_expiry(payload.get("expiration_date")),
@@ -73,6 +75,8 @@ class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 h
         snapshot = self._unit.base
         ids = [m.id for m in snapshot.memories.values() if is_living(m, self._unit.now)]
         asked = np.asarray(vectors, np.float32)[None, :]
+        if row(asked, 0) is None:  # the embedder refused the text
+            return []
         found = self._store.candidates(snapshot, asked, self._model, k=top_k)
         dense = cosines(found, asked, ids)[0]
         order = [i for i in np.argsort(-dense, kind="stable").tolist() if not np.isnan(dense[i])]
@@ -93,8 +97,8 @@ class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 h
         if old is None:
             raise ValueError(f"there is no memory {vector_id} in this scope")
         text = repaired_text(str((payload or {}).get("data", old.text)))
-        made = np.asarray(vector, np.float32) if vector is not None else old.vector
-        model = self._model if vector is not None else old.vector_model
+        made = row(np.asarray([vector], np.float32), 0) if vector is not None else old.vector
+        model = old.vector_model if vector is None else self._model if made is not None else None
         self._unit.update(vector_id, text, made, model, metadata=self._metadata(payload) if payload else None)
 
     def delete(self, vector_id: str) -> None:
@@ -212,7 +216,8 @@ class JobLlm:
 
     def generate_response(self, messages: Sequence[dict[str, str]], **_: Any) -> str:
         self._job.progress("extracting facts")
-        reading = ask(self._chat, messages, entries_in, deadline=self._job.deadline)
+        form = entries_form(messages[-1]["content"])
+        reading = ask(self._chat, messages, entries_in, deadline=self._job.deadline, form=form)
         self.torn = reading.torn
         return json.dumps({"memory": whole(reading)}, ensure_ascii=False)
 

@@ -44,11 +44,12 @@ def nearest(
         return [Nearby([], False) for _ in facts]
     lexical = place.index.bm25(snapshot, facts, candidates)
     dense = np.full((len(facts), len(ids)), np.nan)
-    if vectors is not None and place.embedder is not None:
+    has = np.zeros(len(facts), bool) if vectors is None else ~np.isnan(vectors).any(axis=1)
+    if vectors is not None and place.embedder is not None and has.any():
         also = {ids[i] for scores in lexical for i in best(scores, MOST) if scores[i] > 0}
         model = place.embedder.model
-        found = place.store.candidates(snapshot, vectors, model, k=_PROPOSED, also=also, deadline=deadline)
-        dense = cosines(found, vectors, ids)
+        found = place.store.candidates(snapshot, vectors[has], model, k=_PROPOSED, also=also, deadline=deadline)
+        dense[has] = cosines(found, vectors[has], ids)
     return [_nearby(*of_a_fact, candidates) for of_a_fact in zip(facts, dense, lexical, strict=True)]
 
 

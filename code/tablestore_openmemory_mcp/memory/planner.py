@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ..errors import Busy, LimitExceeded
 from ..store.model import Memory, Snapshot
 from .asking import Chat, ask
+from .embedder import row
+from .forms import update_form
 from .job import Job, Place
 from .neighbours import nearest
 from .outage import is_pending
@@ -108,7 +110,7 @@ class Planner:
         near: Sequence[tuple[Sequence[Memory], bool]] = [((), False)] * len(texts)
         if self._decider:
             near = nearest(base, self._place, texts, vectors, living, self._job.deadline)
-        return [Fact(text, None if vectors is None else vectors[n], *near[n]) for n, text in enumerate(texts)]
+        return [Fact(text, row(vectors, n), *near[n]) for n, text in enumerate(texts)]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:
         if self._decider is None:
@@ -120,7 +122,8 @@ class Planner:
         texts = list({o.text: None for o in settled.operations if o.text and o.vector is None})
         if not texts or self._embedder is None:
             return settled
-        vectors = dict(zip(texts, self._embedder.embed(texts, deadline=self._job.deadline), strict=True))
+        made = self._embedder.embed(texts, deadline=self._job.deadline)
+        vectors = {text: row(made, n) for n, text in enumerate(texts)}
         operations = [o if o.vector is not None else replace(o, vector=vectors.get(o.text)) for o in settled.operations]
         return replace(settled, operations=operations)
 
@@ -193,7 +196,8 @@ class Decider:
         job.progress(f"comparing with {len(shown)} {'memory' if len(shown) == 1 else 'memories'}")
         contested = [f.text for f in facts if f.near]
         messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, contested)
-        decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline).value
+        form = update_form([m.text for m in shown.values()], contested)
+        decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline, form=form).value
         return settle(facts, shown, decisions, self._max_deletions)
 
 

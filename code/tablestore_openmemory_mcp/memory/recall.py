@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, StoreError
 from ..store.model import Conflict, ScopeStore, Snapshot
-from .embedder import Embedder
+from .embedder import Embedder, row
 from .model import Hit
 from .ranking import best, order
 from .scope_index import ScopeIndex, cosines
+from .unembedded import as_refused, is_refused
 from .unit import Unit, is_living, now_ms
 
 logger = logging.getLogger(__name__)
@@ -84,14 +85,20 @@ def reembedded(store: ScopeStore, snapshot: Snapshot, embedder: Embedder, deadli
     Memories lack them after a time without a key, an LLM outage, or a change of EMBEDDER_MODEL.
     """
     stale = [m for m in snapshot.memories.values() if m.vector_model != embedder.model and is_living(m, now_ms())]
+    stale = [m for m in stale if not is_refused(m, embedder.model)]
     if not stale:
         return snapshot
     chosen = stale[-REEMBEDDED_PER_CALL:]  # the newest matter most
     try:
-        vectors = embedder.embed([m.text for m in chosen], deadline=min(deadline, time.monotonic() + 5))
+        made = embedder.embed_each([m.text for m in chosen], deadline=min(deadline, time.monotonic() + 5))
         unit = Unit(snapshot)
-        for memory, vector in zip(chosen, vectors, strict=True):
-            unit.touch(replace(memory, vector=vector, vector_model=embedder.model))
+        for n, memory in enumerate(chosen):
+            if (vector := row(made.vectors, n)) is not None:
+                unit.touch(replace(memory, vector=vector, vector_model=embedder.model))
+            elif n in made.refused:
+                unit.touch(as_refused(memory, embedder.model))
+        if not unit.changes:
+            return snapshot
         return store.commit(unit.changes, base=snapshot, deadline=deadline)
     except Conflict as conflict:
         return conflict.latest

@@ -124,6 +124,13 @@ class Unit:
             if change.new and change.event != "TOUCH":
                 self._changes[change.id] = replace(change, new=replace(change.new, source=source))
 
+    def annotate(self, text: str, metadata: Mapping[str, Any]) -> None:
+        """Add `metadata` to that of the memories that this unit gave this text."""
+        for change in self._changes.values():
+            if change.new and change.new.text == text and change.event != "TOUCH":
+                new = replace(change.new, metadata={**change.new.metadata, **metadata})
+                self._changes[change.id] = replace(change, new=new)
+
     def drop_expired(self, most: int = 20) -> None:
         """Delete some of the memories that nobody can see any more, along with the other changes."""
         gone = [m for m in self.base.memories.values() if not is_living(m, self.now)]
