@@ -345,6 +345,21 @@ def test_the_fact_that_a_decision_names_is_read(entry: dict[str, object], facts:
     assert decision == Decision("0", "a", "UPDATE", None, facts)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("none", [(), (0,)], ids=["no number where none is meant", "0 where none is meant"])
+def test_whether_a_model_counts_from_0_is_told_by_what_it_decides(first: int, none: tuple[int, ...]) -> None:
+    """Some give every NONE a 0: the move then seemed to be about the cat, and Rome stayed beside Milan."""
+    moved = Decision("2", "Lives in Milan", "UPDATE", ROME, (first,))
+    answer = [
+        Decision("0", ALLERGY, "NONE", None, none),
+        moved,
+        Decision("3", "Cat is black", "ADD", None, (first + 1,)),
+    ]
+    assert texts_after(["Lives in Milan", "Cat is black"], KNOWN, answer) == {
+        ALLERGY, ASPIRIN, "Lives in Milan", "Cat is black",
+    }  # fmt: skip
+
+
 def test_a_number_is_not_taken_for_the_text_of_a_deletion() -> None:
     assert decisions_in('{"memory": [{"id": "0", "event": "DELETE", "fact": 1}]}') == [
         Decision("0", "", "DELETE", None, (1,))

@@ -32,9 +32,9 @@ from ..writing import write
 from .deduplication import asked, sign, stands
 from .extraction import Extracted, extract
 from .fallback import MARK, pending, timed_out, unmarked
-from .forgetting import is_forgetting, is_instruction
+from .forgetting import is_command, is_forgetting, is_instruction
 from .grounding import Grounding
-from .planner import Decider, Planner
+from .planner import Decider, Planner, within
 from .unembedded import marked, without_vector
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class AddCycle:
         self._counts = counts
         self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
         self._grounding = Grounding(self._prompts.extraction("")[0]["content"])
+        self._additive = settings.pipeline == "additive"
         self._falls_back = settings.add_fallback == "verbatim"
 
     def run(self, place: Place, text: str, job: Job) -> AddResult:
@@ -70,11 +71,11 @@ class AddCycle:
             return AddResult([], ALL_KNOWN)
         if place.embedder:
             place = replace(place, embedder=AddEmbedder(place.embedder))
-        if self._settings.pipeline == "additive":
-            return self._add_only(place, base, text, job)
         remaining = job.deadline - time.monotonic()
         hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining) if self._falls_back else job
         try:
+            if self._additive:
+                return self._add_only(place, base, text, hurried)
             base = self._caught_up(place, base, hurried, job.deadline)
             if stands(base, self._name(text, job)):
                 return AddResult([], ALL_KNOWN)
@@ -104,6 +105,8 @@ class AddCycle:
         extracted = extract(chat, self._prompts, text, job, self._grounding, place.embedder)
         if not extracted.facts and not replaces:
             return AddResult([], NOTHING_WORTH), base
+        if extracted.torn and replaces:  # nobody is there to be told that the end is missing
+            raise NotUnderstood(TORN)
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
         planner = Planner(extracted.facts, job, place, decider, replaces)
 
@@ -131,11 +134,14 @@ class AddCycle:
         job.progress("writing")
 
         def make(latest: Snapshot) -> Unit:
-            unit = marked(_unknown_of(drawn, latest, place.index, job.expires_at), place.embedder)
+            new = _unknown_of(drawn, latest, place.index, job.expires_at)
+            unit = within(marked(new, place.embedder), place.max_memories)
             return unit if mem0.llm.torn else sign(unit, self._name(text, job))
 
         unit, _ = write(place.store, make, job.deadline, base)
-        notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
+        commands = all(is_instruction(change.new.text) for change in drawn.changes if change.new)
+        nothing = A_COMMAND if commands else ALL_KNOWN
+        notes = ([] if unit.changes else [nothing]) + ([TORN] if mem0.llm.torn else [])
         notes += without_vector(unit, place.embedder)
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
@@ -160,7 +166,9 @@ class AddCycle:
         return base
 
     def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
-        waiting = replace(job, metadata={**job.metadata, **MARK})
+        if is_command(text):
+            return AddResult([], A_COMMAND)
+        waiting = job if self._additive else replace(job, metadata={**job.metadata, **MARK})
         try:
             planner = Planner([text], waiting, place)
         except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
@@ -173,7 +181,8 @@ class AddCycle:
         unit, _ = write(place.store, make, job.deadline)
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
-        return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
+        later = "." if self._additive else "; a later add will sort it in."
+        return AddResult(unit.outcomes, f"{why}. The text was stored word for word{later}")
 
     def _metered(self, place: Place) -> Chat:
         per_day = self._settings.llm_calls_per_user_per_day
@@ -210,12 +219,12 @@ def _touched(base: Snapshot, new: Memory) -> Unit:
 
 
 def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex, expires_at: int | None) -> Unit:
-    """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`."""
+    """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`; no command to the model."""
     unit = Unit(base, drawn.actor)
     known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
     for new in (c.new for c in drawn.changes if c.new):
         key = likeness_key(new.text)
-        if key not in known:
+        if key not in known and not is_instruction(new.text):
             known.add(key)
             unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=expires_at)
     return unit

@@ -8,6 +8,7 @@ of characters from a verb on, and `*+` never gives back: the whole is linear.
 import re
 
 _I = re.IGNORECASE
+_SENTENCE_END = re.compile(r"[。！？!?;；\n]+|\.(?:\s|$)")
 
 # --- what a person asks to have forgotten ---------------------------------------------------------------------------
 
@@ -94,6 +95,12 @@ def is_instruction(fact: str) -> bool:
     if any(pattern.search(said) for pattern in _TO_THE_MODEL):
         return True
     return any(not _FORBIDS.search(said, max(0, found.start() - 24), found.start()) for found in _ALL.finditer(said))
+
+
+def is_command(text: str) -> bool:
+    """Whether every sentence of `text` is a command to the model, so that nothing in it is worth remembering."""
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if re.search(r"\w", sentence)]
+    return bool(sentences) and all(map(is_instruction, sentences))
 
 
 def _asks_in_english(said: str) -> bool:

@@ -10,7 +10,7 @@ fact is added beside it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 from typing import Literal
 
 from ...store.model import Memory, Vector
@@ -18,6 +18,8 @@ from ..models.parsing import Decision
 from ..validation import likeness_key
 from . import evidence
 from .forgetting import is_forgetting, is_instruction
+
+ASKED_FOR = "asked for"  # the reason of a deletion: the person wants something forgotten
 
 # How strongly a fact must be about a memory (evidence.strength) for a decision on it. benchmarks/evidence.py measures
 # how many of the contradicting pairs, and of the unrelated ones, reach each bar.
@@ -99,7 +101,7 @@ def _proposals(
 ) -> Iterator[_Proposal]:
     """The decisions that are about a shown memory, the same ones once."""
     seen = set()
-    for decision, linked in _linked(facts, decisions):
+    for decision, linked in _linked(facts, shown, decisions):
         memory = _resolved(shown, decision)
         key = (memory.id, decision.event, likeness_key(decision.text), linked) if memory else None
         if memory and key not in seen:
@@ -107,18 +109,37 @@ def _proposals(
             yield _Proposal(memory, decision.event, decision.text, linked)
 
 
-def _linked(facts: Sequence[Fact], decisions: Sequence[Decision]) -> Iterator[tuple[Decision, frozenset[int]]]:
+def _linked(
+    facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]
+) -> Iterator[tuple[Decision, frozenset[int]]]:
     """Each decision with the facts that it names, as indices; numbers that no fact has are left out."""
     numbered = [i for i, fact in enumerate(facts) if fact.near]
-    first = 0 if any(0 in d.facts for d in decisions) else 1  # some models count from 0
+    first = _first_number([facts[i] for i in numbered], shown, decisions)
     for decision in decisions:
         places = (n - first for n in decision.facts)
         yield decision, frozenset(numbered[n] for n in places if 0 <= n < len(numbered))
 
 
+def _first_number(numbered: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> int:
+    """The number that the model gives the first fact. Some count from 0, others write 0 where no fact is meant: what
+    the decisions are about tells which."""
+    said = {n for decision in decisions for n in decision.facts}
+    if 0 not in said or len(numbered) in said:
+        return 1
+    fit = [0.0, 0.0]
+    for decision in decisions:
+        memory = _resolved(shown, decision)
+        for first, n in product((0, 1), decision.facts):
+            if 0 <= n - first < len(numbered):
+                fact = numbered[n - first]
+                deviations = fact.deviations.get(memory.id) if memory else None
+                fit[first] += evidence.strength(fact.text, memory.text if memory else decision.text, deviations)
+    return 0 if fit[0] > fit[1] else 1
+
+
 def _additions(facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> Iterator[int]:
     """The facts that the model calls new: their own words are stored, not the model's."""
-    for decision, linked in _linked(facts, decisions):
+    for decision, linked in _linked(facts, shown, decisions):
         if decision.event in ("ADD", "UPDATE") and _resolved(shown, decision) is None:
             yield from linked
             yield from (i for i, f in enumerate(facts) if evidence.likeness(decision.text, f.text) >= _SAME_WORDS)
@@ -291,7 +312,7 @@ class _Settling:
         for _, i, p in self._ranked("DELETE"):
             fact, memory = self.facts[i].text, p.memory
             if self._forgets(i):
-                yield p, Operation("DELETE", "", reason="asked for"), i
+                yield p, Operation("DELETE", "", reason=ASKED_FOR), i
             elif evidence.loses(fact, memory.text, fact):
                 continue
             elif i not in self._placed:
