@@ -297,10 +297,31 @@ def test_an_update_that_invents_something_takes_the_fact_s_own_words() -> None:
         ("养了三只猫", "养了两只猫"),
         ("Allergic to peanuts and cashews", ALLERGY),
         ("Daughter is 8", "Daughter is 7"),
+        ("Has a cat", "Allergic to cat hair"),
+        ("养了猫", "对猫毛过敏"),
     ],
 )
-def test_a_wrong_none_does_not_drop_the_fact(said: str, known: str) -> None:
-    assert said in texts_after([said], [known], [Decision("0", known, "NONE")])
+@pytest.mark.parametrize("link", [(), (1,)], ids=["unlinked", "linked"])
+def test_a_wrong_none_does_not_drop_the_fact(said: str, known: str, link: tuple[int, ...]) -> None:
+    assert said in texts_after([said], [known], [Decision("0", known, "NONE", None, link)])
+
+
+@pytest.mark.parametrize("link", [(), (1,)], ids=["unlinked", "linked"])
+@pytest.mark.parametrize(
+    ("said", "known", "text"),
+    [
+        ("Has a cat", "Allergic to cat hair", "Has a cat hair allergy"),
+        ("Has a cat", "Allergic to cat hair", "Allergic to cat hair"),
+        ("Has a cat", "Allergic to cat hair", ""),
+        ("养了一只猫", "对猫毛过敏", "用户对猫毛过敏"),
+        ("Bought a bicycle in Rome", "Lives in Rome with two children", "The user lives in Rome with two children"),
+        ("在上海买了一辆车", "在上海的医院当护士", "用户在上海的医院当护士"),
+    ],
+)
+def test_a_rewording_is_no_reason_to_write_over_what_the_fact_only_touches_on(
+    said: str, known: str, text: str, link: tuple[int, ...]
+) -> None:
+    assert texts_after([said], [known], [Decision("0", text, "UPDATE", known, link)]) == {known, said}
 
 
 @pytest.mark.parametrize(

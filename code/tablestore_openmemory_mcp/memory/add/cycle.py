@@ -32,9 +32,10 @@ from ..writing import write
 from .deduplication import asked, sign, stands
 from .extraction import Extracted, extract
 from .fallback import MARK, pending, timed_out, unmarked
-from .forgetting import is_command, is_forgetting, is_instruction
+from .forgetting import forgets_everything, is_command, is_forgetting, is_instruction
 from .grounding import Grounding
 from .planner import Decider, Planner, within
+from .small_talk import is_small_talk
 from .unembedded import marked, without_vector
 
 logger = logging.getLogger(__name__)
@@ -139,9 +140,10 @@ class AddCycle:
             return unit if mem0.llm.torn else sign(unit, self._name(text, job))
 
         unit, _ = write(place.store, make, job.deadline, base)
-        commands = all(is_instruction(change.new.text) for change in drawn.changes if change.new)
-        nothing = A_COMMAND if commands else ALL_KNOWN
-        notes = ([] if unit.changes else [nothing]) + ([TORN] if mem0.llm.torn else [])
+        facts = [change.new.text for change in drawn.changes if change.new and not is_small_talk(change.new.text)]
+        notes = ([] if unit.changes else [_why_nothing(facts, unit) if facts else NOTHING_WORTH]) + (
+            [TORN] if mem0.llm.torn else []
+        )
         notes += without_vector(unit, place.embedder)
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
@@ -198,13 +200,14 @@ class AddCycle:
 def _left_out(extracted: Extracted) -> Sequence[str]:
     notes = [TORN] if extracted.torn else []
     if extracted.invented:
-        what = "One fact" if extracted.invented == 1 else f"{extracted.invented} facts"
-        notes.append(f"{what} that the LLM gave was left out, as the text does not say it.")
+        one = extracted.invented == 1
+        what, they = ("One fact", "it") if one else (f"{extracted.invented} facts", "them")
+        notes.append(f"{what} that the LLM gave {'was' if one else 'were'} left out, as the text does not say {they}.")
     return notes
 
 
 def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
-    if all(map(is_instruction, facts)):
+    if all(is_instruction(fact) or forgets_everything(fact) for fact in facts):
         return A_COMMAND
     if any(map(is_forgetting, facts)):
         return NOTHING_TO_FORGET
@@ -224,7 +227,7 @@ def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex, expires_at: int 
     known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
     for new in (c.new for c in drawn.changes if c.new):
         key = likeness_key(new.text)
-        if key not in known and not is_instruction(new.text):
+        if key not in known and not is_instruction(new.text) and not is_small_talk(new.text):
             known.add(key)
             unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=expires_at)
     return unit

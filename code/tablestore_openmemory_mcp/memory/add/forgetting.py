@@ -161,6 +161,8 @@ _TO_THE_MODEL = [
         r"|text above|words above|your prompt)",
         r"\b(?:return|output|answer with|reply with)\b[^.]{0,40}?(?:\"?memory\"?\s?:|\bdelete for\b)"
         r"|\b(?:choose|answer|return|output|pick|select)\s\W?(?-i:DELETE)\b|一律(?:选择|返回|输出|使用)\W?(?-i:DELETE)",
+        rf"\b(?:wants?|asks?|asked|requests?|requested)\b[^.]{{0,30}}?\b{_EVERY}\s(?:(?:of|the|my|his|her|their|stored)\s)*+"
+        r"memories\s(?:(?:to\s)?be\s)?(?:deleted|erased|removed|wiped|cleared|forgotten)\b",
         r"\bpretend that all memories\b|\bextract no facts\b",
         r"^\W{0,8}+(?:system|assistant|developer|admin(?:istrator)?)(?:\s\w{1,12}){0,2}\W{1,3}[^.]{0,40}?"
         rf"\b{_WIPES}\b[^.]{{0,40}}?\b(?:everything|memor(?:y|ies))\b",

@@ -183,21 +183,21 @@ class _Settling:
         for _, i, proposal in self._ranked("UPDATE"):
             if proposal.memory.id not in self._touched and (text := self._rewritten(i, proposal)):
                 self._change("UPDATE", text, proposal.memory, "corrected")
-                self._place(n for n in self._stated() if evidence.covers(text, self.facts[n].text))
+                self._place(n for n in self._stated() if self._is_in(text, n, proposal.memory))
                 if not self._forgets(i) and (text == self.facts[i].text or self._carried(text, i, proposal.memory)):
                     self._place([i])
 
     def confirmations(self) -> None:
-        """A NONE that names its fact says that the fact is known; without a name, only the words can prove it."""
-        named = [i for p in self._with("NONE") for i in p.linked]
+        """A NONE says that a fact is known; only the words can prove it. That of a move from Rome to Milan looks like
+        that of a paraphrase, to an embedder too, and a fact that is there twice is better than one that is lost."""
         for proposal in self._with("NONE"):
             memory = proposal.memory
             for i in self._stated():
                 fact = self.facts[i].text
                 if memory.id in self._touched:
                     continue
-                trusted = i in proposal.linked and named.count(i) == 1 and self._strength(i, memory) >= _EVIDENT
-                if evidence.says_nothing_new(fact, memory.text) or (trusted and evidence.agrees(fact, memory.text)):
+                named = i in proposal.linked and evidence.adds_nothing(fact, memory.text)
+                if (named or evidence.says_nothing_new(fact, memory.text)) and not evidence.touches(fact, memory.text):
                     self._place([i])
                     self._kept.add(memory.id)
 
@@ -283,12 +283,20 @@ class _Settling:
         if self._forgets(i):
             return None
         said = bool(text) and self._carried(text, i, memory)
+        proved = said and not evidence.touches(fact, memory.text)  # by more than what the memory said before
+        if not _alike(text, fact) and not proved and evidence.rewords(text, memory.text, fact):
+            return None
         if said and not _alike(text, memory.text) and self._is_sound(text, i, memory):
             return text
         enough = said or self._strength(i, memory) >= self._bar(i, proposal) + _UNSAID
         if enough and i not in self._placed and not evidence.loses(fact, memory.text, fact):
             return None if _alike(fact, memory.text) else fact
         return None
+
+    def _is_in(self, text: str, i: int, memory: Memory) -> bool:
+        """Whether `text`, a rewritten `memory`, says fact `i` as well."""
+        fact = self.facts[i].text
+        return evidence.covers(text, fact) and (_alike(text, fact) or not evidence.touches(fact, memory.text))
 
     def _carried(self, text: str, i: int, memory: Memory) -> bool:
         return _alike(text, self.facts[i].text) or evidence.carries(text, self.facts[i].text, memory.text)
