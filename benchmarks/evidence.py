@@ -5,7 +5,7 @@
     OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/evidence.py --model text-embedding-v4 --dimension 1024
 
 The contradicting pairs are those of contradictions.json. Unrelated are all pairs of facts from two fields of life
-(tests/memory/data/fields_of_life.json). The bars are those of memory/reconcile.py.
+(tests/memory/data/fields_of_life.json). The bars are those of memory/add/reconcile.py.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from embedders import Embed, add_arguments, chosen
 
-from tablestore_openmemory_mcp.memory import reconcile
-from tablestore_openmemory_mcp.memory.evidence import strength
-from tablestore_openmemory_mcp.memory.spread import spread_among
+from tablestore_openmemory_mcp.memory.add import reconcile
+from tablestore_openmemory_mcp.memory.add.evidence import strength
+from tablestore_openmemory_mcp.memory.search.spread import spread_among
 
 HERE = Path(__file__).parent
 PAIRS, FIELDS = HERE / "data/contradictions.json", HERE.parent / "tests/memory/data/fields_of_life.json"

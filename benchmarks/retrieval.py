@@ -18,7 +18,7 @@ from embedders import Embed, add_arguments, chosen
 from numpy.typing import NDArray
 from question_sets import Conversation, Question, beam, chinese, locomo
 
-from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, order
+from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, order
 from tablestore_openmemory_mcp.store.model import Memory
 
 Scores = NDArray[np.float64]

@@ -1,5 +1,6 @@
 // Runs inside `s init`. In a registry publication src/ is already there; from the repository itself
 // (`s init --uri`) it is made here, because the command line copies nothing but src/.
+const crypto = require('crypto');
 const path = require('path');
 const files = require('./files.json');
 
@@ -19,7 +20,10 @@ async function postInit({ appPath, fs, artTemplate }) {
   artTemplate('ram/policy.json');
   artTemplate('.env.template');
   fs.moveSync(path.join(appPath, '.env.template'), path.join(appPath, '.env'), { overwrite: true });
-  fs.chmodSync(path.join(appPath, '.env'), 0o600);
+  const file = path.join(appPath, '.env');
+  const key = crypto.randomBytes(32).toString('base64url');
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('MINT-KEY-OF-THIS-DEPLOYMENT', key));
+  fs.chmodSync(file, 0o600);
 }
 
 module.exports = { preInit, postInit };

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from . import __version__, erasing
-from .server.auth.command import add_arguments
+from . import __version__, network
+from .commands import erase as erase_command
+from .commands.token import add_arguments
 from .settings import APP_NAME, ConfigurationError, Settings
 
 if TYPE_CHECKING:
@@ -23,15 +24,26 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     """Run the command. Exits 2 with one line per mistake if the configuration cannot be used."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = Settings.load(environ)
+        settings = _settings(environ)
         if arguments.command == "token":
             _token(settings, arguments)
         elif arguments.command == "erase":
             _erase(settings, arguments)
         else:
-            _serve(settings, arguments.transport)
+            _serve(settings, arguments.transport, environ)
     except ConfigurationError as e:
         _fail(e.lines)
+
+
+def _settings(environ: Mapping[str, str]) -> Settings:
+    """Those in `environ`, in which HTTP clients can be made too, if any is needed. Raises ConfigurationError."""
+    try:
+        settings = Settings.load(environ)
+    except ConfigurationError as e:
+        raise ConfigurationError([*e.lines, *network.mistakes(environ)]) from None
+    if wrong := network.mistakes(environ, calls_others=settings.calls_others):
+        raise ConfigurationError(wrong)
+    return settings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,14 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", description="Make a token for a user and show what to paste, or revoke one.")
     add_arguments(token)
     erase = commands.add_parser("erase", description="Erase all that is remembered about a user, history included.")
-    erasing.add_arguments(erase)
+    erase_command.add_arguments(erase)
     return parser
 
 
 def _token(settings: Settings, arguments: argparse.Namespace) -> None:
+    from .commands.token import run
     from .composition import Composition, check_place
     from .errors import ServiceError
-    from .server.auth.command import run
 
     if not settings.auth_secrets or arguments.revoke:
         check_place(settings)
@@ -79,37 +91,41 @@ def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
     check_place(settings)
     composition = Composition(settings)
     try:
-        print(erasing.run(arguments, composition.store()))
+        print(erase_command.run(arguments, composition.store()))
     except ServiceError as e:
         _fail([f"{e}"])
     finally:
         composition.close()
 
 
-def _serve(settings: Settings, transport: str) -> None:
+def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> None:
+    from .server.listening.sockets import tell_early_end
+
+    tell_early_end()
     from .composition import Composition, check_place
 
     check_place(settings)
     composition = Composition(settings)
     if transport == "stdio":
-        _serve_stdio(settings, composition)
+        _serve_stdio(settings, composition, environ)
     else:
-        _serve_http(settings, composition, sse=transport == "sse")
+        _serve_http(settings, composition, environ, sse=transport == "sse")
     composition.close()
 
 
-def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) -> None:
-    from .server.listening import listen
+def _serve_http(settings: Settings, composition: "Composition", environ: Mapping[str, str], *, sse: bool) -> None:
+    from .server.listening.sockets import EVERYWHERE, listen
 
+    host = settings.server_host if "server_host" in settings.model_fields_set else EVERYWHERE
     try:
-        sock = listen(settings.server_host, settings.server_port)
+        sockets = listen(host, settings.server_port)
     except OSError as e:
         _fail([f"SERVER_HOST={settings.server_host} SERVER_PORT={settings.server_port} cannot be used: {e.strerror}."])
     # From here on clients can connect; they wait while the MCP SDK is imported.
     from .server.app import App
-    from .server.banner import banner
+    from .server.listening.serve import serve
     from .server.logs import configure
-    from .server.serve import serve
+    from .server.startup.banner import banner
 
     configure(settings.log_level)
     app = App(settings, composition, sse=sse)
@@ -118,19 +134,19 @@ def _serve_http(settings: Settings, composition: "Composition", *, sse: bool) ->
         from .fc.welcome import welcome
 
         print(welcome(settings), flush=True)
-        serve(app, sock, settings, Host(app, composition))
+        serve(app, sockets, settings, Host(app, composition))
         return
-    print(banner(settings, "sse" if sse else "http", port=sock.getsockname()[1]), flush=True)
-    serve(app, sock, settings)
+    print(banner(settings, "sse" if sse else "http", environ, port=sockets[0].getsockname()[1]), flush=True)
+    serve(app, sockets, settings)
 
 
-def _serve_stdio(settings: Settings, composition: "Composition") -> None:
-    from .server.banner import banner
+def _serve_stdio(settings: Settings, composition: "Composition", environ: Mapping[str, str]) -> None:
     from .server.logs import configure
-    from .server.stdio import serve
+    from .server.startup.banner import banner
+    from .server.transports.stdio import serve
 
     configure(settings.log_level)
-    print(banner(settings, "stdio"), file=sys.stderr, flush=True)
+    print(banner(settings, "stdio", environ), file=sys.stderr, flush=True)
     serve(settings, composition.memory)
 
 

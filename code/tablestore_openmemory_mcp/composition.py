@@ -6,12 +6,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .machine import in_container
 from .settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:  # each of these imports takes longer than a first answer may
     from .memory.service import MemoryService
     from .server.auth.tokens import Tokens
-    from .store.sessions import SessionRows
+    from .store.session_rows import SessionRows
     from .store.store import TablestoreStore
 
 
@@ -64,7 +65,7 @@ class Composition:
 
         `deadline`: time.monotonic().
         """
-        if self.settings.openai_api_key:
+        if self.settings.embedder_endpoint:
             import openai  # noqa: F401 - half a second
         self.memory()
         self.store().ensure_tables(deadline)
@@ -116,9 +117,3 @@ def _check_folder(folder: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as e:
         raise ConfigurationError([f"DATA_DIR={folder} cannot be used: {e.strerror}."]) from None
-
-
-def in_container() -> bool:
-    """Whether this process runs in a Docker, Podman or Kubernetes container."""
-    marks = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io")
-    return any(Path(mark).exists() for mark in marks)

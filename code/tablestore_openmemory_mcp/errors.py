@@ -12,6 +12,7 @@ class ServiceError(Exception):
 
     def __init__(self, message: str, *, setting: str | None = None) -> None:
         super().__init__(f"{message.rstrip('.')} (see {setting})" if setting else message)
+        self.plain = message.rstrip(".")  # without the setting
         self.setting = setting
 
 
@@ -20,11 +21,19 @@ class InvalidInput(ServiceError):
 
 
 class StoreError(ServiceError):
-    """Tablestore refused or could not do it."""
+    """Tablestore refused or could not do it. `detail`: for the operator alone, such as a path; not in the message."""
+
+    def __init__(self, message: str, *, setting: str | None = None, detail: str | None = None) -> None:
+        super().__init__(message, setting=setting)
+        self.detail = detail
 
 
 class StoreDenied(StoreError):
     """Wrong key, expired token, or no permission."""
+
+
+class StoreDamaged(StoreError):
+    """The embedded store's files are damaged, or gone. It does not pass by itself."""
 
 
 class StoreUnavailable(StoreError):
@@ -63,6 +72,10 @@ class DimensionMismatch(ModelError):
 
 class LimitExceeded(ServiceError):
     """A bound was reached: memories per scope, text length, budget, deletions per call."""
+
+
+class BudgetSpent(LimitExceeded):
+    """The LLM calls of a user and day are used up."""
 
 
 class Busy(ServiceError):

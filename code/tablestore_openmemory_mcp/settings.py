@@ -8,12 +8,23 @@ Names and defaults come from the reference's documentation (section 5.2) and its
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from .scope import InvalidName, valid_name
+from .values import key_mistake, mistake, trimmed
 
 APP_NAME = "tablestore-openmemory-mcp"
 
@@ -38,6 +49,7 @@ DELETE_ALL_DESCRIPTION = (
 
 
 MIN_SECRET = 32  # characters
+MIN_DIFFERENT = 8  # of them: "xxxx…" is long, but no secret
 
 
 class ConfigurationError(Exception):
@@ -92,11 +104,36 @@ LOCAL_ONLY = frozenset(
     }
 )
 
+# Settings that mean nothing to a server over stdio; the block that starts one carries every other that is set.
+HTTP_ONLY = frozenset(
+    {
+        *("server_host", "server_port", "fc_function_name", "host_credentials"),
+        *("mcp_auth", "mcp_public_url", "mcp_auth_secret", "mcp_allowed_origins"),
+        *("mcp_auth_issuer", "mcp_auth_audience", "mcp_auth_jwks_url", "mcp_auth_user_claim"),
+        *("max_sessions", "max_sessions_per_user", "max_calls_per_session", "sse_relay", "session_idle_timeout"),
+    }
+)
+# And those that mean nothing to the embedded store.
+CLOUD_ONLY = frozenset(
+    {
+        *("tablestore_instance_name", "tablestore_endpoint"),
+        *("tablestore_access_key_id", "tablestore_access_key_secret", "tablestore_sts_token"),
+    }
+)
+
 # Taken as a group, never mixed: keys written for this program win over those of the machine or the function's role.
 _CREDENTIALS = (
     ("TABLESTORE_ACCESS_KEY_ID", "TABLESTORE_ACCESS_KEY_SECRET", "TABLESTORE_STS_TOKEN"),
     ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"),
 )
+MACHINE_CREDENTIALS = {ours.lower(): machines for ours, machines in zip(*_CREDENTIALS, strict=True)}
+
+
+class ModelEndpoint(NamedTuple):
+    """Where a model answers."""
+
+    api_key: str
+    base_url: str
 
 
 class Settings(BaseModel):
@@ -127,6 +164,8 @@ class Settings(BaseModel):
 
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
+    embedder_api_key: SecretStr | None = None  # the LLM's, unless the embedder is another's
+    embedder_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     llm_model: str = "qwen-plus"
     embedder_model: str = "text-embedding-v4"
     mem0_fact_extraction_prompt: str | None = None
@@ -151,6 +190,7 @@ class Settings(BaseModel):
         description="an address without a path, such as https://memory.example.com",
     )
     mcp_auth_secret: SecretStr | None = None  # several, separated by commas: the first signs, all verify
+    mcp_mint_key: SecretStr | None = None  # on Function Compute: with it an event may make or revoke tokens
     # These four for MCP_AUTH=jwt alone.
     mcp_auth_issuer: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     mcp_auth_audience: str | None = None
@@ -171,8 +211,10 @@ class Settings(BaseModel):
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
-    shutdown_grace: float = Field(30, ge=0, le=600)  # seconds a running write may take after SIGTERM
-    max_body_size: int = Field(4_194_304, ge=1024)  # bytes of one HTTP request
+    shutdown_grace: float = Field(
+        30, ge=0, le=600
+    )  # seconds running calls may take after SIGTERM, or after stdin ended
+    max_body_size: int = Field(4_194_304, ge=1024)  # bytes of one HTTP request, or of one line over stdio
     max_result_size: int = Field(1_000_000, ge=10_000)  # bytes of one tool result
     max_sessions: int = Field(1_000, ge=1)  # SSE streams of this process
     max_sessions_per_user: int = Field(64, ge=1)
@@ -184,8 +226,9 @@ class Settings(BaseModel):
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Self:
-        """The settings in `environ`; an empty string counts as unset. Raises ConfigurationError."""
-        given = {k: v for k, v in environ.items() if v.strip()}
+        """The settings in `environ`, without white space around them; an empty one counts as unset. Raises
+        ConfigurationError."""
+        given = {k: trimmed(v) for k, v in environ.items() if trimmed(v)}
         values: dict[str, Any] = {k.lower(): v for k, v in given.items() if k.lower() in cls.model_fields}
         ours, machines = _CREDENTIALS
         group = ours if any(k in given for k in ours[:2]) else machines
@@ -194,8 +237,40 @@ class Settings(BaseModel):
         try:
             return cls(**values)
         except ValidationError as e:
-            lines = [line for error in e.errors(include_input=False) for line in _sentence(error).splitlines()]
+            names = {field.lower(): k for field, k in zip(ours, group, strict=True)}
+            lines = [line for error in e.errors(include_input=False) for line in _sentence(error, names).splitlines()]
             raise ConfigurationError(lines) from None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _usable(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        value, field = trimmed(value), str(info.field_name)
+        why = mistake(value, many_lines=field in cls._many_lines())
+        if why is None and field in cls.key_fields():
+            why = key_mistake(value)
+        if why is not None:
+            raise ValueError(why)
+        return value
+
+    @classmethod
+    def secret_fields(cls) -> frozenset[str]:
+        """The fields whose values are shown to nobody."""
+        secret = {name for name, field in cls.model_fields.items() if "SecretStr" in str(field.annotation)}
+        return frozenset(secret | {"tablestore_access_key_id"})
+
+    @classmethod
+    def key_fields(cls) -> frozenset[str]:
+        """Those of them that travel in the headers of requests; MCP_AUTH_SECRET never leaves this process."""
+        return cls.secret_fields() - {"mcp_auth_secret"}
+
+    @classmethod
+    def _many_lines(cls) -> frozenset[str]:
+        """Texts, and lists, which a person may write over several lines."""
+        texts = {name for name in cls.model_fields if name.endswith(("_prompt", "_description"))}
+        lists = {name for name, field in cls.model_fields.items() if "tuple" in str(field.annotation)}
+        return frozenset(texts | lists | {"mcp_auth_secret"})
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -208,6 +283,12 @@ class Settings(BaseModel):
         groups: list[tuple[dict[str, Any], str]] = [
             ({"OPENAI_API_KEY": self.openai_api_key, "OPENAI_BASE_URL": self.openai_base_url}, "an LLM"),
         ]
+        if self.embedder_api_key or self.embedder_base_url:
+            embedder: dict[str, Any] = {
+                "EMBEDDER_API_KEY": self.embedder_api_key or self.openai_api_key,
+                "EMBEDDER_BASE_URL": self.embedder_base_url or self.openai_base_url,
+            }
+            groups.append((embedder, "an embedder"))
         has_keys = not self.host_credentials and (self.tablestore_access_key_id or self.tablestore_access_key_secret)
         if self.store != "embedded" and (has_keys or self.cloud):
             instance = {
@@ -237,10 +318,7 @@ class Settings(BaseModel):
                 "OPENAI_API_KEY is not set: memories in Tablestore are extracted by an LLM; set OPENAI_API_KEY and "
                 "OPENAI_BASE_URL, or MEMORY_PIPELINE=verbatim to store texts word for word."
             )
-        if any(len(secret) < MIN_SECRET for secret in self.auth_secrets):
-            wrong.append(
-                f"MCP_AUTH_SECRET is too short: {MIN_SECRET} characters at least, as `openssl rand -base64 32` gives."
-            )
+        wrong += self._weak_secrets()
         if self.mcp_auth == "jwt":
             needed = ("MCP_AUTH_ISSUER", "MCP_AUTH_AUDIENCE", "MCP_PUBLIC_URL")
             wrong += [
@@ -250,6 +328,21 @@ class Settings(BaseModel):
             wrong.append(
                 f"MEMORY_PIPELINE={self.memory_pipeline} needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL."
             )
+        return wrong
+
+    def _weak_secrets(self) -> list[str]:
+        mint_key = self.mcp_mint_key.get_secret_value() if self.mcp_mint_key else None
+        given = [("MCP_AUTH_SECRET", secret) for secret in self.auth_secrets] + [("MCP_MINT_KEY", mint_key)]
+        advice = f"{MIN_SECRET} characters at least, as `openssl rand -base64 32` gives"
+        wrong = [
+            f"{name} is too {'short' if len(secret) < MIN_SECRET else 'simple'}: {advice}."
+            for name, secret in given
+            if secret is not None and (len(secret) < MIN_SECRET or len(set(secret)) < MIN_DIFFERENT)
+        ]
+        if self.mcp_auth_secret and not self.auth_secrets:
+            wrong.append(f"MCP_AUTH_SECRET holds no secret: {advice}.")
+        if mint_key is not None and mint_key in self.auth_secrets:
+            wrong.append("MCP_MINT_KEY must not be MCP_AUTH_SECRET: the signing secret is sent to nobody.")
         return wrong
 
     @property
@@ -265,6 +358,12 @@ class Settings(BaseModel):
         return self.sse_relay == "on" or (self.sse_relay == "auto" and self.cloud)
 
     @property
+    def calls_others(self) -> bool:
+        """Whether this process is a client of an LLM, an identity provider or a Tablestore instance."""
+        has_model = any(getattr(self, name) for name in type(self).model_fields if name.endswith("_api_key"))
+        return has_model or self.cloud or self.mcp_auth == "jwt"
+
+    @property
     def auth_secrets(self) -> tuple[str, ...]:
         """Those of MCP_AUTH_SECRET, the signing one first."""
         given = self.mcp_auth_secret.get_secret_value() if self.mcp_auth_secret else ""
@@ -276,6 +375,19 @@ class Settings(BaseModel):
         return self.mcp_auth == "auto" and not self.mcp_public_url and not self.fc_function_name
 
     @property
+    def llm_endpoint(self) -> ModelEndpoint | None:
+        """None: there is no LLM."""
+        if not (self.openai_api_key and self.openai_base_url):
+            return None
+        return ModelEndpoint(self.openai_api_key.get_secret_value(), self.openai_base_url)
+
+    @property
+    def embedder_endpoint(self) -> ModelEndpoint | None:
+        """The LLM's, where EMBEDDER_API_KEY and EMBEDDER_BASE_URL say nothing else. None: there is no embedder."""
+        key, url = self.embedder_api_key or self.openai_api_key, self.embedder_base_url or self.openai_base_url
+        return ModelEndpoint(key.get_secret_value(), url) if key and url else None
+
+    @property
     def pipeline(self) -> Literal["reconcile", "additive", "verbatim"]:
         """How an add works: "verbatim" without an LLM."""
         return self.memory_pipeline or ("reconcile" if self.openai_api_key else "verbatim")
@@ -285,11 +397,13 @@ def _given(group: Mapping[str, Any]) -> list[str]:
     return [name for name, value in group.items() if value]
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, names: Mapping[str, str]) -> str:
+    """`names`: of the variables that fields were read from, where they are not the fields' own."""
     if not error["loc"]:  # from a validator of the whole: already sentences
         return str(error["msg"]).removeprefix("Value error, ")
     field = str(error["loc"][0])
+    name = names.get(field, field.upper())
     if error["type"] == "string_pattern_mismatch":
-        return f"{field.upper()} cannot be used: write {Settings.model_fields[field].description}."
+        return f"{name} cannot be used: write {Settings.model_fields[field].description}."
     what = str(error["msg"]).removeprefix("Value error, ")
-    return f"{field.upper()} cannot be used: {what[0].lower()}{what[1:].rstrip('.')}."
+    return f"{name} cannot be used: {what[0].lower()}{what[1:].rstrip('.')}."

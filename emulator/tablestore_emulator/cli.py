@@ -3,14 +3,12 @@
 import argparse
 import json
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 EXIT_FAILED, EXIT_USAGE, EXIT_LOCKED = 1, 2, 3
-ACCESS_KEY_VARIABLE = "TABLESTORE_EMULATOR_ACCESS_KEY"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +37,7 @@ def _server_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ID:SECRET[:TOKEN]",
-        help=f"an access key to accept; repeatable (default: ${ACCESS_KEY_VARIABLE}, else emulator:emulator)",
+        help="an access key to accept; repeatable (default: $TABLESTORE_EMULATOR_ACCESS_KEY, else emulator:emulator)",
     )
     add("--ready-file", type=Path, metavar="PATH", help="write endpoint and keys here (mode 0600) once it listens")
     add("--exit-with-parent", action="store_true", help="stop when standard input ends")
@@ -69,10 +67,10 @@ def _floats(text: str) -> tuple[float, ...]:
 def _serve(args: argparse.Namespace) -> int:
     logging.basicConfig(level=args.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tablestore").setLevel(logging.ERROR)  # the SDK warns at import that it has no C++ codec
-    from .auth import Credential
     from .emulator import Options, run
     from .faults import Faults, InvalidFault
-    from .storage import StorageError, StorageInUse
+    from .protocol.auth import access_keys
+    from .storage.storage import StorageError, StorageInUse
 
     faults = Faults()
     try:
@@ -87,8 +85,7 @@ def _serve(args: argparse.Namespace) -> int:
                 "clock_skew": args.clock_skew,
             }
         )
-        keys = args.access_key or [os.environ.get(ACCESS_KEY_VARIABLE) or "emulator:emulator"]
-        credentials = [Credential.parse(key) for key in keys]
+        credentials = access_keys(args.access_key)
     except (InvalidFault, ValueError, TypeError) as e:
         print(f"tablestore-emulator: {e}", file=sys.stderr)
         return EXIT_USAGE
@@ -120,8 +117,8 @@ def _dump(arguments: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR")
     args = parser.parse_args(arguments)
     logging.getLogger("tablestore").setLevel(logging.ERROR)
-    from .dump import dump_rows, dump_tables
-    from .storage import StorageError
+    from .storage.dump import dump_rows, dump_tables
+    from .storage.storage import StorageError
 
     try:
         for line in dump_rows(args.data, args.table) if args.table else dump_tables(args.data):

@@ -10,12 +10,12 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .api import Api
-from .auth import Authenticator, Credential
-from .catalog import Catalog
-from .engine import Engine
 from .faults import Faults
-from .storage import Storage
+from .protocol.api import Api
+from .protocol.auth import Authenticator, Credential
+from .storage.engine import Engine
+from .storage.storage import Storage
+from .tables.catalog import Catalog
 from .wire.server import Server
 
 
@@ -59,7 +59,12 @@ async def _serve(options: Options, storage: Storage) -> None:
     _stop_on_signals(stop)
     if options.exit_with_parent:
         _stop_with_parent(stop)
-    announce(options, port)
+    try:
+        announce(options, port)
+    except OSError:
+        if not storage.reserve.release():  # the disk is full
+            raise
+        announce(options, port)
     await stop.wait()
     await server.stop()
 
@@ -90,11 +95,19 @@ def announce(options: Options, port: int) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Atomically, readable by the owner alone: it holds the secret."""
+    """Atomically, readable by the owner alone: it holds the secret. On a full disk the old one makes room."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    for last in (False, True):
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+            break
+        except OSError:
+            draft.unlink(missing_ok=True)
+            if last or not path.exists():
+                raise
+            path.unlink()
     draft.replace(path)
 
 

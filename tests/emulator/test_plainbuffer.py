@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tablestore.plainbuffer.plain_buffer_builder import PlainBufferBuilder
 
-from tablestore_emulator import plainbuffer as pb
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.keys import encode_key
+from tablestore_emulator.protocol import plainbuffer as pb
+from tablestore_emulator.rows.keys import encode_key
 
 names = st.text("abcXYZ_09", min_size=1, max_size=20)
 integers = st.integers(-(1 << 63), (1 << 63) - 1)

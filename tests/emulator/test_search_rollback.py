@@ -4,11 +4,11 @@ from typing import Any
 
 from tablestore.protobuf import search_pb2, table_store_pb2
 
-from tablestore_emulator.api import Api
-from tablestore_emulator.catalog import Catalog
-from tablestore_emulator.engine import Engine
-from tablestore_emulator.plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
-from tablestore_emulator.storage import Storage
+from tablestore_emulator.protocol.api import Api
+from tablestore_emulator.protocol.plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
+from tablestore_emulator.storage.engine import Engine
+from tablestore_emulator.storage.storage import Storage
+from tablestore_emulator.tables.catalog import Catalog
 
 
 class Direct:

@@ -16,10 +16,10 @@ import pytest
 
 from support.clients import MemoryClient, ToolFailed, over_http, over_sse
 from support.emulator import Emulator
-from support.function_compute import Instance, Role, free_port, python_path, tablestore
+from support.function_compute import MINT_KEY, Instance, Role, free_port, python_path, tablestore
 from support.function_compute_gateway import Gateway, Running, serving
 from support.processes import wait_until
-from tablestore_openmemory_mcp.server.sse import PING_INTERVAL
+from tablestore_openmemory_mcp.server.transports.sse.endpoint import PING_INTERVAL
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def function(unpacked: Path, python312: Path, emulator: Emulator, tmp_path: Path
 
 def token(running: Running) -> dict[str, str]:
     """A header with a token as the operator gets one, by `s invoke`."""
-    minted = running.do(running.gateway.invoke, {"action": "token", "user": "alice"})["result"]
+    minted = running.do(running.gateway.invoke, {"action": "token", "key": MINT_KEY, "user": "alice"})["result"]
     return {"Authorization": f"Bearer {minted['token']}"}
 
 
@@ -185,7 +185,7 @@ def test_a_frozen_instance_goes_on_where_it_was(function: Function, emulator: Em
 def test_timers_do_not_fire_in_a_burst_after_a_freeze(function: Function) -> None:
     """A stream's pings are due twice over when its instance thaws; one is sent, and calls go on."""
     with function.instance() as instance:
-        minted = instance.invoke({"action": "token", "user": "alice"})["result"]["token"]
+        minted = instance.invoke({"action": "token", "key": MINT_KEY, "user": "alice"})["result"]["token"]
         headers = {"Authorization": f"Bearer {minted}"} | instance.headers("/http-invoke")
         lines: list[str] = []
         with httpx.stream("GET", f"{instance.url}/mcp/cline/sse/alice", headers=headers, timeout=120) as stream:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from support.emulator import Emulator
-from support.function_compute import SYSTEM_PATH, Instance, Role, tablestore
+from support.function_compute import MINT_KEY, SYSTEM_PATH, Instance, Role, tablestore
 
 BOOTSTRAP = Path(__file__).resolve().parents[2] / "bootstrap"
 OPEN = {"MEMORY_PIPELINE": "verbatim", "MCP_AUTH": "anonymous"}
@@ -65,11 +65,30 @@ def test_clients_reach_no_hook(instance: Instance, method: str, path: str) -> No
     assert instance.request(method, path, json={"action": "status"}).status_code in (404, 405)
 
 
-@pytest.mark.parametrize("said", [[], ["/invoke", "/http-invoke"], ["/initialize"]])
+@pytest.mark.parametrize("said", [[], ["/invoke", "/http-invoke"], ["/invoke", "/invoke"], ["/initialize"]])
 def test_event_is_believed_only_from_the_api(instance: Instance, said: list[str]) -> None:
     headers = [("x-fc-control-path", path) for path in said]
     response = httpx.post(instance.url + "/invoke", json={"action": "status"}, headers=headers, timeout=60)
     assert response.status_code in (404, 405)
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/initialize"), ("GET", "/pre-stop")])
+@pytest.mark.parametrize("said", [["/http-invoke"], ["/http-invoke", "/pre-stop"], ["/pre-stop", "/pre-stop"], ["/x"]])
+def test_hooks_answer_the_platform_alone(instance: Instance, method: str, path: str, said: list[str]) -> None:
+    headers = [("x-fc-control-path", said_path) for said_path in said]
+    assert httpx.request(method, instance.url + path, headers=headers, timeout=60).status_code in (404, 405)
+
+
+def test_hooks_that_a_client_could_forge_do_nothing(instance: Instance, emulator: Emulator) -> None:
+    """If the platform let the header through after all: no work, no drain, no line that is not there anyway."""
+    instance.initialize()
+    call(instance, "list_memories")
+    asked = emulator.calls()
+    for _ in range(20):
+        assert instance.initialize().status_code == instance.pre_stop().status_code == 200
+    assert emulator.calls() == asked
+    assert call(instance, "add_memories", text="still served")["results"][0]["event"] == "ADD"
+    assert instance.request("GET", "/readyz").json() == {"status": "ready"}
 
 
 def test_request_ids_reach_the_log(instance: Instance) -> None:
@@ -84,11 +103,13 @@ def test_invocations_are_marked_in_the_log(instance: Instance) -> None:
     assert "FC Invoke End RequestId: 1-invoked" in instance.log
 
 
-def test_status_tells_the_operator_what_to_do(instance: Instance) -> None:
+def test_status_tells_the_operator_what_to_do(instance: Instance, emulator: Emulator) -> None:
     status = instance.invoke({"action": "status"})["result"]
     assert status["store"] == "reachable"
     assert status["urls"]["sse"].endswith("/mcp/{client_name}/sse/{user_id}")
     assert "mcpServers" in status["paste"]
+    assert "memories" not in status  # anyone may have forged the event
+    assert emulator.instance in instance.invoke({"action": "status", "key": MINT_KEY})["result"]["memories"]
 
 
 def test_events_do_what_the_tools_do(instance: Instance) -> None:
@@ -150,7 +171,7 @@ def test_nobody_is_local_there(emulator: Emulator, role: Role, tmp_path: Path) -
 def test_token_for_one_user_opens_that_user_s_memories_only(emulator: Emulator, role: Role, tmp_path: Path) -> None:
     store = tablestore(emulator) | {"MEMORY_PIPELINE": "verbatim"}
     with Instance(BOOTSTRAP, tmp_path / "log", role, **store) as instance:
-        minted = instance.invoke({"action": "token", "expires": "12h", **ALICE})["result"]
+        minted = instance.invoke({"action": "token", "key": MINT_KEY, "expires": "12h", **ALICE})["result"]
         paste = minted["paste"]["mcpServers"]["tablestore-openmemory-sse"]
         assert paste["url"].endswith("/mcp/cline/sse/alice")
         assert paste["headers"] == {"Authorization": f"Bearer {minted['token']}"}
@@ -165,14 +186,17 @@ def test_token_for_one_user_opens_that_user_s_memories_only(emulator: Emulator, 
         assert instance.request("POST", "/mcp/cline/http/alice", json=body, headers=headers).status_code == 200
         with Instance(BOOTSTRAP, tmp_path / "log2", role, **store) as other:  # which has the secret from the store
             assert "result" in other.invoke({"action": "list", **ALICE, **token})
-        assert instance.invoke({"action": "token", "revoke": minted["id"]})["result"] == {"revoked": minted["id"]}
+        assert instance.invoke({"action": "token", "key": MINT_KEY, "revoke": minted["id"]})["result"] == {
+            "revoked": minted["id"]
+        }
         assert "revoked" in instance.invoke({"action": "list", **ALICE, **token})["error"]
         assert minted["token"] not in instance.log
+        assert MINT_KEY not in instance.log
 
 
 @pytest.mark.parametrize("event", [{}, {"user": "a/b"}, {"user": "a", "expires": "soon"}])
 def test_token_that_makes_no_sense_is_refused(instance: Instance, event: dict[str, str]) -> None:
-    answer = instance.invoke({"action": "token", **event})
+    answer = instance.invoke({"action": "token", "key": MINT_KEY, **event})
     assert set(answer) == {"error"}
 
 

@@ -152,7 +152,11 @@ def test_publication_gives_the_same_project_and_the_package(
         "dist/function.zip"
     }
     assert (ours / "s.yaml").read_text() == (published / "s.yaml").read_text()
-    assert s.preview(ours) == s.preview(published)
+    first, second = s.preview(ours), s.preview(published)
+    keys = [props(spec)["environmentVariables"].pop("MCP_MINT_KEY") for spec in (first, second)]
+    assert first == second
+    assert len(set(keys)) == 2  # each deployment's own
+    assert all(len(key) == 43 for key in keys)
 
 
 def test_verify_passes(s: CommandLine, repository: Path, tmp_path: Path) -> None:

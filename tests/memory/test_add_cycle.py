@@ -42,7 +42,7 @@ def test_a_correction_rewrites_the_old_memory_in_place(serving: MemoryService, f
     assert (outcome.event, outcome.id, outcome.previous_memory) == ("UPDATE", camel.id, camel.memory)
     assert "小写字母加下划线" in outcome.memory
     assert (fake.count("extraction"), fake.count("update")) == (1, 1)
-    assert fake.count("embeddings") == 3  # the fact, once how unrelated texts spread, and the text that the model wrote
+    assert fake.count("embeddings") == 2  # the fact, and the text as the model rewrote it
     assert len(serving.list(scope).memories) == 3
 
 

@@ -10,14 +10,14 @@ import pytest
 from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import ModelDenied, ModelNonsense
-from tablestore_openmemory_mcp.memory.embedder import Embedder
-from tablestore_openmemory_mcp.memory.endpoint import Endpoint
-from tablestore_openmemory_mcp.memory.job import Job
-from tablestore_openmemory_mcp.memory.llm import ChatModel
-from tablestore_openmemory_mcp.memory.mem0_engine import AdditiveMem0
-from tablestore_openmemory_mcp.memory.mem0_parts import UnknownFilter
+from tablestore_openmemory_mcp.memory.context import Job
+from tablestore_openmemory_mcp.memory.mem0.adapters import UnknownFilter
+from tablestore_openmemory_mcp.memory.mem0.engine import AdditiveMem0
+from tablestore_openmemory_mcp.memory.models.chat import ChatModel
+from tablestore_openmemory_mcp.memory.models.embedder import Embedder
+from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 

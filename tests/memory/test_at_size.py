@@ -10,7 +10,7 @@ from support.emulator import Emulator
 from support.fake_openai import FakeOpenAI, vectors
 from support.service_process import ServiceProcess
 from support.store import Rows, clock_off_by, environ, open_environ
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 
 DIMENSION = 64

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablestore_openmemory_mcp.memory import evidence
-from tablestore_openmemory_mcp.memory.parsing import Decision, decisions_in
-from tablestore_openmemory_mcp.memory.reconcile import Fact, Operation, Settled, settle
-from tablestore_openmemory_mcp.memory.spread import Spread, spread_among
-from tablestore_openmemory_mcp.memory.text import likeness_key
+from tablestore_openmemory_mcp.memory.add import evidence
+from tablestore_openmemory_mcp.memory.add.reconcile import Fact, Operation, Settled, settle
+from tablestore_openmemory_mcp.memory.models.parsing import Decision, decisions_in
+from tablestore_openmemory_mcp.memory.search.spread import Spread, spread_among
+from tablestore_openmemory_mcp.memory.validation import likeness_key
 from tablestore_openmemory_mcp.store.model import Memory
 
 DATA = Path(__file__).parent / "data"

@@ -9,7 +9,7 @@ import pytest
 
 from support.fake_openai import FakeOpenAI, Fault
 from support.processes import wait_until
-from tablestore_openmemory_mcp.memory import query_embedder
+from tablestore_openmemory_mcp.memory.models import query_embedder
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 

@@ -10,9 +10,9 @@ import pytest
 from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
-from tablestore_openmemory_mcp.memory.guards import refuse_credentials
+from tablestore_openmemory_mcp.memory.credentials import refuse_credentials
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit import Unit, now_ms
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit, now_ms
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -336,3 +336,11 @@ def test_two_instances_sort_a_text_in_once(
     texts = sorted(m.text for m in services[0].list(scope).memories)
     assert len(texts) == 3
     assert sum("辣" in t for t in texts) == 1
+
+
+def test_an_update_s_text_passes_the_same_checks_as_an_add_s(keyless: MemoryService, scope: Scope) -> None:
+    [added] = keyless.add(scope, "我住在上海").results
+    for refused in ("我的密码是 Abc12345678", "a\x00b", " ", "x" * 1_000_000):
+        with pytest.raises(InvalidInput):
+            keyless.update(scope, added.id, refused)
+    assert [m.text for m in keyless.list(scope).memories] == ["我住在上海"]

@@ -206,7 +206,7 @@ def test_a_crowd_next_door_does_not_starve_a_large_scope(
     open_store: OpenStore, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The search index holds everybody's vectors; it is asked for this scope's, not filtered afterwards."""
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     monkeypatch.setattr(candidates, "LAG_MS", -(10**9))  # ask the index about everything
     store = open_store(prefix, EXACT_SEARCH_LIMIT="0", TABLESTORE_VECTOR_DIMENSION="8")
@@ -247,7 +247,7 @@ def test_identity_is_no_metadata(make: MakeService, fake: FakeOpenAI, pipeline: 
 
 def test_only_the_server_says_whose_memory_a_result_is(make: MakeService) -> None:
     """A row that claims otherwise, from an older program say, is shown as what its key says."""
-    from tablestore_openmemory_mcp.server import results
+    from tablestore_openmemory_mcp.server.tools import results
     from tablestore_openmemory_mcp.store.model import Memory
 
     scope = Scope("张三", "cline")

@@ -12,12 +12,12 @@ import pytest
 from support.emulator import Emulator
 from support.plain_store import PlainSnapshot
 from support.store import environ
-from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex, ScopeIndexes
-from tablestore_openmemory_mcp.memory.tokens import _terms
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex, ScopeIndexes
+from tablestore_openmemory_mcp.memory.search.tokens import _terms
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store.connection import CloudConnector
+from tablestore_openmemory_mcp.store.client.connection import CloudConnector
 from tablestore_openmemory_mcp.store.model import Memory
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -117,10 +117,13 @@ def test_a_snapshot_that_the_cache_has_dropped_is_gone(emulator: Emulator) -> No
     """Over the real store, whose cache holds two of these scopes: the others' snapshots are kept by nobody."""
     settings = Settings.load(environ(emulator, TABLESTORE_VECTOR_DIMENSION="512"))
     store = TablestoreStore(settings, CloudConnector(settings), snapshot_bytes=MEGABYTE)
-    indexes = ScopeIndexes()
+    indexes = ScopeIndexes(MEGABYTE)
     seen: list[weakref.ref[object]] = []
     try:
-        for n in range(10):
+        store.scope(Scope("kept", "warm")).snapshot()  # the SDK and its connections
+        gc.collect()
+        tracemalloc.start()
+        for n in range(20):
             scoped = store.scope(Scope("kept", str(n)))
             base = scoped.snapshot()
             unit = Unit(base)
@@ -130,7 +133,10 @@ def test_a_snapshot_that_the_cache_has_dropped_is_gone(emulator: Emulator) -> No
             used(indexes.of(scoped.scope), snapshot)  # type: ignore[arg-type]
             seen.append(weakref.ref(snapshot))
             del base, unit, snapshot
+        _terms.cache_clear()
         gc.collect()
         assert 1 <= sum(snapshot() is not None for snapshot in seen) <= 3
+        assert tracemalloc.get_traced_memory()[0] < 1.5 * (MEGABYTE + MEGABYTE)
     finally:
+        tracemalloc.stop()
         store.close()

@@ -8,7 +8,7 @@ import pytest
 from support.emulator import Emulator
 from support.fake_openai import FakeOpenAI, vectors
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from support.fake_openai import FakeOpenAI, Fault, chat
-from tablestore_openmemory_mcp.memory import prompts as prompts_module
-from tablestore_openmemory_mcp.memory.mem0_engine import ScopedMem0, mem0_ids, prompts
+from tablestore_openmemory_mcp.memory.mem0.engine import ScopedMem0, mem0_ids, prompts
+from tablestore_openmemory_mcp.memory.models import prompts as prompts_module
 from tablestore_openmemory_mcp.scope import Scope
 
 

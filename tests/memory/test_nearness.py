@@ -13,14 +13,14 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault
 from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainScopeStore, PlainSnapshot, PlainStore
-from tablestore_openmemory_mcp.memory.embedder import Embedder
-from tablestore_openmemory_mcp.memory.endpoint import Endpoint
-from tablestore_openmemory_mcp.memory.job import Place
-from tablestore_openmemory_mcp.memory.neighbours import MOST, NEAR, Nearby, nearest, ranked
-from tablestore_openmemory_mcp.memory.scope_index import ScopeIndex
+from tablestore_openmemory_mcp.memory.add.related import MOST, NEAR, Nearby, nearest, ranked
+from tablestore_openmemory_mcp.memory.context import Place
+from tablestore_openmemory_mcp.memory.models.embedder import Embedder
+from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex
+from tablestore_openmemory_mcp.memory.search.spread import ASSUMED, SCRIPTS, Spreads, spread_among
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.spread import ASSUMED, SCRIPTS, Spreads, spread_among
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Memory, Vector
 

@@ -14,8 +14,8 @@ from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainStore
 from support.processes import wait_until
 from tablestore_openmemory_mcp.errors import InvalidInput
-from tablestore_openmemory_mcp.memory.embedder import Embedder
-from tablestore_openmemory_mcp.memory.ranking import LexicalIndex, best, order
+from tablestore_openmemory_mcp.memory.models.embedder import Embedder
+from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, best, order
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Memory

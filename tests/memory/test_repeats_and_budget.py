@@ -9,9 +9,10 @@ from support.emulator import Emulator
 from support.fake_openai import STYLES, FakeOpenAI
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreError
-from tablestore_openmemory_mcp.memory import prompts, repeats
+from tablestore_openmemory_mcp.memory.add import deduplication as repeats
+from tablestore_openmemory_mcp.memory.models import prompts
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 

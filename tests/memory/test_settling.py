@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablestore_openmemory_mcp.memory.forgetting import is_forgetting
-from tablestore_openmemory_mcp.memory.parsing import Decision, Unparseable, cut_at, decisions_in, entries_in, facts_in
-from tablestore_openmemory_mcp.memory.reconcile import Fact, settle
-from tablestore_openmemory_mcp.memory.text import likeness_key
+from tablestore_openmemory_mcp.memory.add.forgetting import is_forgetting
+from tablestore_openmemory_mcp.memory.add.reconcile import Fact, settle
+from tablestore_openmemory_mcp.memory.models.parsing import (
+    Decision,
+    Unparseable,
+    cut_at,
+    decisions_in,
+    entries_in,
+    facts_in,
+)
+from tablestore_openmemory_mcp.memory.validation import likeness_key
 from tablestore_openmemory_mcp.store.model import Memory
 
 PHRASES = (

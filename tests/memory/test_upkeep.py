@@ -10,12 +10,12 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault, protocol
 from support.plain_store import PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreUnavailable
-from tablestore_openmemory_mcp.memory import improving
+from tablestore_openmemory_mcp.memory.search import improving
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit import COMMIT_BYTES, Unit, now_ms
+from tablestore_openmemory_mcp.memory.unit_of_work import COMMIT_BYTES, Unit, now_ms
 from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.commit.redo import MAX_BYTES, Redo, encode_redo, nbytes
 from tablestore_openmemory_mcp.store.model import Memory
-from tablestore_openmemory_mcp.store.redo import MAX_BYTES, Redo, encode_redo, nbytes
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 MakeService = Callable[..., MemoryService]
@@ -107,6 +107,25 @@ def test_expired_long_texts_do_not_block_their_scope(
         assert service.add(scope, f"{n}" + incompressible(chance, 50_000)).results
     assert service.list(scope).total == 4
     assert len(held(store, scope)) == 4
+
+
+def test_too_much_at_once_is_refused_and_blocks_nobody(
+    make: MakeService, open_store: OpenStore, prefix: str, scope: Scope
+) -> None:
+    """A person deletes twenty long texts by their ids: all or none, so none; then a few at a time."""
+    chance = random.Random(4)
+    store = open_store(prefix, MAX_TEXT_LENGTH="60000")
+    put(store, scope, [incompressible(chance, 60_000) for _ in range(20)], expired=False)
+    service = make(store, OPENAI_API_KEY="", MAX_TEXT_LENGTH="60000")
+    ids = [memory.id for memory in held(store, scope)]
+    with pytest.raises(LimitExceeded, match="send less at once"):
+        service.delete(scope, ids)
+    assert len(held(store, scope)) == 20
+    assert service.update(scope, ids[0], incompressible(chance, 60_000)).event == "UPDATE"
+    for start in range(0, 20, 5):
+        assert len(service.delete(scope, ids[start : start + 5])) == 5
+    assert service.add(scope, "short").results
+    assert service.list(scope).total == 1
 
 
 def test_what_a_change_takes_is_never_more_than_is_said(scope: Scope) -> None:

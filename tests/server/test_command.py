@@ -119,6 +119,34 @@ def test_secrets_are_not_printed(tmp_path: Path) -> None:
         assert blocks(server.log)["tablestore-openmemory-stdio"]["env"]["OPENAI_API_KEY"].startswith("<")
 
 
+def test_a_child_from_the_printed_block_asks_the_same_models(tmp_path: Path) -> None:
+    """With the secrets filled in, and nothing of the server's environment but what the block carries."""
+    key = "sk-top-secret-key"
+    with FakeOpenAI(api_key=key) as fake:
+        llm = {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": fake.base_url, "LLM_MODEL": "small", "EMBEDDER_MODEL": "other"}
+        more = {"TABLESTORE_VECTOR_DIMENSION": "64", "TOOL_BLACK_LIST": '["list_memories"]', "EXTRA_TOOLS": "true"}
+        with Server(tmp_path, **llm, **more) as server:
+            server.port  # noqa: B018 - waits for the banner
+            entry = blocks(server.log)["tablestore-openmemory-stdio"]
+            assert key not in server.log
+            assert entry["env"]["OPENAI_API_KEY"] == "<your OPENAI_API_KEY>"
+            with over_sse(server.url("stdio_default_client", "stdio_default_user")) as client:
+                client.add("I live in Shanghai.")
+            asked = len(fake.requests)
+            environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **entry["env"], "OPENAI_API_KEY": key}
+            with child(entry["command"], *entry["args"], environ=environ) as (said, process):
+                search = {"name": "search_memories", "arguments": {"query": "Where does the user live?"}}
+                say(process, INITIALIZE, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+                said.readline()
+                tools = {tool["name"] for tool in json.loads(said.readline())["result"]["tools"]}
+                say(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": search})
+                (hit,) = json.loads(json.loads(said.readline())["result"]["content"][0]["text"])
+            assert hit["memory"]
+            assert "get_memory" in tools
+            assert "list_memories" not in tools
+            assert {(r.body["model"], r.body["dimensions"]) for r in fake.requests[asked:]} == {("other", 64)}
+
+
 def test_nothing_heavy_is_imported_before_the_first_answer(tmp_path: Path) -> None:
     """Cline gives a stdio server three seconds to answer `initialize`."""
     ended = subprocess.run(

@@ -51,6 +51,7 @@ def test_a_peer_elsewhere_is_not_local(peer: str) -> None:
     assert is_local({"type": "http", "client": ("127.0.0.1", 1), "headers": headers})
     assert is_local({"type": "http", "client": ("::1", 1), "headers": headers})
     assert not is_local({"type": "http", "client": ("127.0.0.1", 1), "headers": [*headers, (b"host", b"x.example")]})
+    assert not is_local({"type": "http", "http_version": "1.0", "client": ("127.0.0.1", 1), "headers": headers})
 
 
 def test_names_of_this_machine() -> None:
@@ -65,6 +66,56 @@ async def test_a_page_of_another_origin_is_refused(http: httpx.AsyncClient, orig
     headers = ACCEPT | {"Origin": origin}
     response = await http.post("/mcp/cline/http/alice", json=call(1, "list_memories"), headers=headers)
     assert response.status_code == 403
+
+
+PATHS = ["/", "/mcp/cline/sse/alice", "/mcp/cline/http/alice", "/sse", "/mcp", "/mcp/messages/", "/healthz", "/readyz"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "new-word"])
+@pytest.mark.parametrize("mode", ["navigate", "no-cors"])
+async def test_a_foreign_page_s_request_without_an_origin_is_refused(
+    http: httpx.AsyncClient, site: str, mode: str
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+    for path in PATHS:
+        for method in ("GET", "HEAD", "POST"):
+            assert (await http.request(method, path, headers=headers)).status_code == 403, (method, path)
+
+
+async def test_foreign_pages_do_not_use_up_the_user_s_streams() -> None:
+    app = plain_app(MAX_SESSIONS_PER_USER="2")
+    with serving(app) as base:
+        async with httpx.AsyncClient(base_url=base) as client:
+            for _ in range(4):
+                page = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+                assert (await client.get("/mcp/cline/sse/alice", headers=page)).status_code == 403
+            assert len(app.sessions) == 0
+            async with RawSse.open(client, "/mcp/cline/sse/alice") as stream:
+                assert stream.response.status_code == 200
+
+
+async def test_two_words_about_the_site_are_none(http: httpx.AsyncClient) -> None:
+    headers = [("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "cross-site")]
+    assert (await http.get("/mcp/cline/sse/alice", headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])
+async def test_what_the_person_opens_is_not_refused(http: httpx.AsyncClient, site: str) -> None:
+    assert (await http.get("/healthz", headers={"Sec-Fetch-Site": site})).status_code == 200
+    async with RawSse.open(http, "/mcp/cline/sse/alice", {"Sec-Fetch-Site": site}) as stream:
+        assert stream.response.status_code == 200
+
+
+async def test_an_allowed_page_may_be_of_another_site() -> None:
+    with serving(plain_app(MCP_ALLOWED_ORIGINS='["https://app.example"]')) as base:
+        async with httpx.AsyncClient(base_url=base) as client:
+            page = {"Origin": "https://app.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+            async with RawSse.open(client, "/mcp/cline/sse/alice", page) as stream:
+                assert stream.response.status_code == 200
+            answer = await client.post("/mcp/cline/http/alice", json=call(1, "list_memories"), headers=ACCEPT | page)
+            assert answer.status_code == 200
+            asked = page | {"Access-Control-Request-Method": "POST"}
+            assert (await client.options("/mcp/cline/http/alice", headers=asked)).status_code == 200
 
 
 async def test_pages_of_this_machine_and_allowed_ones_may_call() -> None:

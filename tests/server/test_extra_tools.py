@@ -9,7 +9,7 @@ import pytest
 
 from support.clients import MemoryClient, over_sse
 from support.processes import START, Server, wait_until
-from tablestore_openmemory_mcp.server.tools import offered
+from tablestore_openmemory_mcp.server.tools.builtin import offered
 from tablestore_openmemory_mcp.settings import Settings
 
 EXTRA = ["get_memory", "update_memory", "delete_memories", "memory_history"]

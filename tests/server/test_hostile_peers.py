@@ -18,7 +18,7 @@ import pytest
 from support.inprocess import PlainMemory, plain_app, serving
 from support.processes import Server
 from support.wire import ACCEPT, RawSse, call, text_of, until
-from tablestore_openmemory_mcp.server.sessions import MAX_WAITING
+from tablestore_openmemory_mcp.server.transports.sse.sessions import MAX_WAITING
 
 pytestmark = pytest.mark.anyio
 

@@ -51,7 +51,7 @@ async def test_results_are_bounded(memory: PlainMemory, tool: str) -> None:
 
 
 async def test_the_user_id_argument_needs_the_setting_and_a_token_that_may() -> None:
-    given = settings({"MCP_AUTH_SECRET": "s" * 32, "TOOL_USER_ID_ARGUMENT": "true"})
+    given = settings({"MCP_AUTH_SECRET": "a signing secret that is long enough", "TOOL_USER_ID_ARGUMENT": "true"})
     memory = PlainMemory()
     backend = PlainBackend(memory, given)
     mint = backend.tokens().mint

@@ -1,13 +1,14 @@
 """What is JSON but no message gets a sentence and its id back over Streamable HTTP, and nothing of a validator's."""
 
+import json
 from typing import Any
 
 import httpx
 import pytest
 
-from support.inprocess import plain_app, serving
-from support.wire import ACCEPT, call
-from tablestore_openmemory_mcp.server.messages import SENTENCE
+from support.inprocess import PlainMemory, plain_app, serving
+from support.wire import ACCEPT, RawSse, call, text_of
+from tablestore_openmemory_mcp.server.transports.messages import SENTENCE
 
 HTTP = "/mcp/cline/http/alice"
 VERSIONS: list[dict[str, str]] = [{}, {"mcp-protocol-version": "2025-11-25"}]
@@ -38,3 +39,28 @@ def test_what_is_no_json_is_a_parse_error() -> None:
         refused = httpx.post(base + HTTP, content=b"{", headers=headers, timeout=20)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32700)
     assert "pydantic" not in refused.text
+
+
+@pytest.mark.parametrize("version", [*VERSIONS, {"mcp-protocol-version": "2026-07-28"}], ids=["unsaid", "said", "new"])
+@pytest.mark.parametrize("text", ["café".encode("latin-1"), "上海".encode("gbk"), "上海".encode()[:-1]])
+def test_what_is_no_utf_8_is_never_stored(text: bytes, version: dict[str, str]) -> None:
+    memory = PlainMemory()
+    body = json.dumps(call(1, "add_memories", text="TEXT")).encode().replace(b"TEXT", text)
+    headers = ACCEPT | version | {"content-type": "application/json"}
+    with serving(plain_app(memory)) as base:
+        refused = httpx.post(base + HTTP, content=body, headers=headers, timeout=20)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32700)
+    assert memory.by_scope == {}
+
+
+@pytest.mark.anyio
+async def test_nor_over_sse(http: httpx.AsyncClient, memory: PlainMemory) -> None:
+    body = json.dumps(call(1, "add_memories", text="TEXT")).encode().replace(b"TEXT", b"caf\xe9")
+    async with RawSse.open(http, "/mcp/cline/sse/alice") as stream:
+        refused = await http.post(stream.endpoint, content=body, headers={"content-type": "application/json"})
+        assert refused.status_code == 400
+        marked = "\ufeff".encode() + json.dumps(call(2, "list_memories")).encode()
+        taken = await http.post(stream.endpoint, content=marked, headers={"content-type": "application/json"})
+        assert taken.status_code == 202
+        assert text_of(await stream.message()) == "[]"
+    assert memory.by_scope == {}

@@ -17,7 +17,7 @@ from tablestore_openmemory_mcp.server.auth.tokens import Tokens
 
 pytestmark = pytest.mark.anyio
 
-SECRET = "s" * 32
+SECRET = "a signing secret that is long enough"
 TOKENS = Tokens([SECRET], lambda: pytest.fail("the secret is given"))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.server import results
+from tablestore_openmemory_mcp.server.tools import results
 from tablestore_openmemory_mcp.store.model import HistoryEntry, Memory
 
 SCOPE = Scope("张" * 85, "🙂" * 64)

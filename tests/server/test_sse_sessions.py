@@ -1,14 +1,17 @@
 """SSE sessions: what survives, what is bounded, and whose they are."""
 
+import contextlib
 import threading
 
 import anyio
 import httpx
 import pytest
 
-from support.inprocess import PlainMemory, plain_app, serving
+from support.inprocess import PlainMemory, plain_app, serving, settings
 from support.wire import ACCEPT, RawSse, call, text_of, until
 from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.server.caller import Caller, Principal
+from tablestore_openmemory_mcp.server.transports.sse import sessions
 
 pytestmark = pytest.mark.anyio
 
@@ -166,7 +169,7 @@ async def test_streams_are_bounded_per_user_and_in_all() -> None:
 
 
 async def test_an_idle_stream_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tablestore_openmemory_mcp.server.sse.PING_INTERVAL", 0.05)
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.transports.sse.endpoint.PING_INTERVAL", 0.05)
     with serving(plain_app(SESSION_IDLE_TIMEOUT="0.2")) as base:
         async with httpx.AsyncClient(base_url=base) as http, RawSse.open(http, SSE) as stream:
             with anyio.fail_after(5):
@@ -193,3 +196,19 @@ async def test_draining_answers_what_runs_and_then_ends_the_streams(memory: Plai
             assert await busy.event() is None
             assert await idle.event() is None
     assert [m.text for m in memory.by_scope[ALICE]] == ["x"]
+
+
+async def test_what_all_streams_leave_unread_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may leave 4 MB unread, and there may be a thousand."""
+    monkeypatch.setattr(sessions, "MAX_WAITING_IN_ALL", 10_000_000)
+    known = sessions.Sessions(settings({}))
+    with contextlib.ExitStack() as stack:
+        caller = Caller(ALICE, Principal("local"), "")
+        greedy, *others = [stack.enter_context(known.open(caller)) for _ in range(30)]
+        for _ in range(3):
+            greedy.emit("message", "x" * 1_000_000)
+        for other in others[:7]:
+            other.emit("message", "x" * 900_000)
+        assert not any(session.scope.cancel_called for session in known)
+        others[7].emit("message", "x" * 900_000)
+        assert [session.scope.cancel_called for session in (greedy, *others)] == [True] + [False] * 29

@@ -11,18 +11,18 @@ import pytest
 
 from support.clients import over_sse
 from support.emulator import Emulator
-from support.inprocess import PlainBackend, PlainMemory, serving, settings
+from support.inprocess import PlainBackend, PlainMemory, PlainRows, serving, settings
 from support.processes import Server, run_to_end
 from support.wire import ACCEPT, RawSse, call, text_of
 from tablestore_openmemory_mcp.composition import Composition
-from tablestore_openmemory_mcp.errors import StoreUnavailable
+from tablestore_openmemory_mcp.errors import StoreError, StoreUnavailable
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import BadToken, Tokens
 from tablestore_openmemory_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-OLD, NEW = "o" * 32, "n" * 32
+OLD, NEW = "an old signing secret that is long enough", "a new signing secret that is long enough"
 STRANGER = {"X-Forwarded-For": "1.2.3.4"}
 LIST = call(1, "list_memories")
 
@@ -176,6 +176,19 @@ def test_rotation_and_expiry() -> None:
         tokens(NEW).check(old)
     with pytest.raises(BadToken, match="expired"):
         both.check(both.mint(["a"], ["*"], -60).token)
+
+
+@pytest.mark.parametrize("damaged", ["", "short", "x" * 31])
+def test_a_damaged_secret_in_the_store_signs_and_checks_nothing(damaged: str) -> None:
+    class Damaged(PlainRows):
+        def secret(self, name: str, *, deadline: float) -> str:
+            return damaged
+
+    tokens = Tokens((), Damaged)
+    forged = jwt.encode({"users": ["*"], "clients": ["*"], "jti": "x"}, damaged or "x", "HS256", {"kid": "x"})
+    for attempt in (lambda: tokens.mint(["a"], ["*"], 60), lambda: tokens.check(forged)):
+        with pytest.raises(StoreError, match="MCP_AUTH_SECRET"):
+            attempt()
 
 
 def test_the_store_may_be_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,7 @@ def test_sessions(variables):
 
 
 def test_search_index(variables, scope, monkeypatch):
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     store = open_environ({**variables, "EXACT_SEARCH_LIMIT": "0"}).scope(scope)
     remember(store, *(f"m{i}" for i in range(40)))

@@ -1,6 +1,5 @@
 """The keyless mode's store: one emulator per data directory, whoever starts it, whoever dies."""
 
-import json
 import os
 import resource
 import signal
@@ -15,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from support.store import fresh_scope, remember, texts
+from support.store import fresh_scope, gone, remember, serving, texts
 from tablestore_openmemory_mcp.errors import StoreError
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store import embedded
+from tablestore_openmemory_mcp.store.client import embedded
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 TESTS = Path(__file__).parents[1]
@@ -76,23 +75,6 @@ class Process:
 
     def end(self):
         return self._process.communicate()
-
-
-def gone(pid, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
-                return True
-        except ProcessLookupError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def serving(directory):
-    return json.loads((directory / "store.json").read_text())
 
 
 def test_memories_survive_a_restart(tmp_path):

@@ -1,5 +1,8 @@
 """delete-all, sweeps that were cut short, and tombstones of long ago."""
 
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +17,7 @@ from support.store import (
     adding,
     clock_off_by,
     deleting,
+    environ,
     fresh_scope,
     memory,
     open_store,
@@ -21,7 +25,7 @@ from support.store import (
     remember,
     texts,
 )
-from tablestore_openmemory_mcp.store import sweep
+from tablestore_openmemory_mcp.store.commit import sweeper as sweep
 from tablestore_openmemory_mcp.store.model import Change
 
 
@@ -190,3 +194,45 @@ def test_twelve_thousand(emulator, scope):
     assert texts(open_store(emulator).scope(scope)) == []
     assert Rows(emulator, scope).memories() == {}
     Rows(emulator, scope).audit()
+
+
+def erase(emulator, scope):
+    """The command, as an operator runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "tablestore_openmemory_mcp", "erase", "--user", scope.user_id, "--yes"],
+        env={**os.environ, **environ(emulator)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+def test_erasing_that_is_not_permitted_ends(emulator, scope, per_row):
+    """It went on for ever."""
+    remember(open_store(emulator).scope(scope), *(f"m{i}" for i in range(250)))
+    emulator.fault(apis="BatchWriteRow", error="OTSNoPermissionAccess", per_row=per_row)
+    done = erase(emulator, scope)
+    assert done.returncode != 0
+    assert "does not permit this" in done.stderr
+    assert "TABLESTORE_ACCESS_KEY_ID" in done.stderr
+    emulator.clear_faults()
+    done = erase(emulator, scope)
+    assert done.returncode == 0
+    assert Rows(emulator, scope).memories() == Rows(emulator, scope).history() == {}
+
+
+def test_a_sweep_goes_on_as_long_as_it_gets_anywhere(emulator, scope):
+    """Cut short again and again, it still ends: each time some rows are gone."""
+    store = open_store(emulator).scope(scope)
+    for n in range(3):
+        remember(store, *(f"{n}.{i}" for i in range(300)))
+    emulator.fault(apis="BatchWriteRow", error="OTSParameterInvalid", times=1)
+    store.delete_all()
+    emulator.fault(apis="BatchWriteRow", delay=0.4)
+    rounds = 0
+    while not store.sweep(deadline=time.monotonic() + 1.5):
+        rounds += 1
+        assert rounds < 30
+    assert rounds > 0
+    assert Rows(emulator, scope).memories() == Rows(emulator, scope).history() == {}

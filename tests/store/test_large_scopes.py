@@ -4,6 +4,17 @@ import numpy as np
 import pytest
 
 from support.emulator import Emulator, connect
+from support.large_scopes import (
+    INDEX,
+    K,
+    ask,
+    best,
+    exact,
+    fill,
+    let_the_lag_window_pass,
+    make_index,
+    open_large,
+)
 from support.store import (
     DIMENSION,
     adding,
@@ -15,9 +26,8 @@ from support.store import (
     remember,
     updating,
 )
+from tablestore_openmemory_mcp.store.index import search_index
 from tablestore_openmemory_mcp.store.model import Change
-
-K = 10
 
 
 @pytest.fixture
@@ -30,46 +40,6 @@ def queries():
 def emulator():
     with Emulator() as emulator:
         yield emulator
-
-
-def open_large(emulator, limit=0):
-    return open_store(emulator, EXACT_SEARCH_LIMIT=str(limit))
-
-
-def best(found, query, k=K):
-    ids, matrix = found
-    return [ids[i] for i in np.argsort(-(matrix @ query))[:k]]
-
-
-def exact(emulator, scope, query, k=K):
-    return best(open_large(emulator, limit=1_000_000).scope(scope).snapshot().matrix("fake"), query, k)
-
-
-def ask(store, query, **options):
-    snapshot = store.snapshot()
-    return store.candidates(snapshot, query[None, :], "fake", **({"k": K} | options))
-
-
-def fill(emulator, scope, n):
-    store = open_large(emulator).scope(scope)
-    for start in range(0, n, 200):
-        remember(store, *(f"m{i} of {scope.user_id}" for i in range(start, min(n, start + 200))))
-    return store
-
-
-def make_index(emulator, store):
-    """The first question makes the index and is answered from the rows; the next ones go to the index."""
-    query = np.eye(1, DIMENSION, dtype=np.float32)
-    store.candidates(store.snapshot(), query, "fake", k=1)
-    searches = emulator.calls().get("Search", 0)
-    store.candidates(store.snapshot(), query, "fake", k=1)
-    assert emulator.calls()["Search"] == searches + 1
-
-
-def let_the_lag_window_pass(monkeypatch):
-    from tablestore_openmemory_mcp.store import candidates
-
-    monkeypatch.setattr(candidates, "LAG_MS", -1_000_000)
 
 
 def test_index_and_rows_agree_with_exact_search(emulator, queries, monkeypatch):
@@ -166,7 +136,7 @@ def test_many_deletions_do_not_starve_the_next_search(emulator, queries):
 @pytest.mark.parametrize("many", ["written", "deleted"])
 def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, monkeypatch, many):
     """All rows are read then, for as long as the index may not know what was written."""
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     scope = fresh_scope()
     store = fill(emulator, scope, 10)
@@ -185,7 +155,7 @@ def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, mo
 
 def test_what_was_imported_at_once_is_asked_of_the_index_a_minute_later(emulator, queries, monkeypatch):
     """However long nothing else is written, and whatever the clock of the machine that imported it said."""
-    from tablestore_openmemory_mcp.store import candidates
+    from tablestore_openmemory_mcp.store.index import candidates
 
     scope = fresh_scope()
     monkeypatch.setattr(candidates, "_RECENT", 20)
@@ -205,6 +175,7 @@ def test_before_the_index_is_ready_the_rows_answer(emulator, queries, monkeypatc
     scope = fresh_scope()
     fill(emulator, scope, 300)
     let_the_lag_window_pass(monkeypatch)
+    monkeypatch.setattr(search_index, "BUILDING_SECONDS", 0.0)
     emulator.set_faults(index_ready_after=300)
     store = open_large(emulator).scope(scope)
     for query in queries:
@@ -221,10 +192,10 @@ def test_index_dropped_by_an_operator(emulator, queries, monkeypatch):
     let_the_lag_window_pass(monkeypatch)
     store = open_large(emulator).scope(scope)
     make_index(emulator, store)
-    connect(emulator).delete_search_index("mem0_memories", "mem0_memories_search")
+    connect(emulator).delete_search_index("mem0_memories", INDEX)
     for query in queries:
         assert best(ask(store, query), query) == exact(emulator, scope, query)
-    assert connect(emulator).list_search_index() == [("mem0_memories", "mem0_memories_search")]
+    assert connect(emulator).list_search_index() == [("mem0_memories", INDEX)]
 
 
 def test_outgrowing_the_limit(emulator, queries):

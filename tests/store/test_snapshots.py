@@ -24,10 +24,10 @@ from support.store import (
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreUnavailable
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store.cache import SnapshotCache
-from tablestore_openmemory_mcp.store.connection import CloudConnector
-from tablestore_openmemory_mcp.store.heads import RING
+from tablestore_openmemory_mcp.store.client.connection import CloudConnector
+from tablestore_openmemory_mcp.store.commit.heads import RING
 from tablestore_openmemory_mcp.store.model import Change, Conflict
+from tablestore_openmemory_mcp.store.snapshot.cache import SnapshotCache
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 

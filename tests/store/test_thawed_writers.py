@@ -16,7 +16,8 @@ from support.store import (
     texts,
     updating,
 )
-from tablestore_openmemory_mcp.store import commit, sweep
+from tablestore_openmemory_mcp.store.commit import committer as commit
+from tablestore_openmemory_mcp.store.commit import sweeper as sweep
 from tablestore_openmemory_mcp.store.model import Conflict
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from support.store import Held, Rows, adding, fresh_scope, open_store, remember, texts
 from tablestore_openmemory_mcp.errors import StoreUnavailable
-from tablestore_openmemory_mcp.store import transport
-from tablestore_openmemory_mcp.store.heads import RING
+from tablestore_openmemory_mcp.store.client import transport
+from tablestore_openmemory_mcp.store.commit.heads import RING
 from tablestore_openmemory_mcp.store.model import Conflict
 
 

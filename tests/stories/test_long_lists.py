@@ -15,7 +15,7 @@ import pytest
 from support.clients import MemoryClient, over_sse
 from support.emulator import Emulator
 from support.processes import Server, tablestore_environ
-from tablestore_openmemory_mcp.memory.unit import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.store import TablestoreStore

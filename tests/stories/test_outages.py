@@ -84,9 +84,15 @@ def test_the_llm_fails(
 
 
 @pytest.mark.parametrize("style", ["empty", "not_json"])
-def test_the_llm_talks_nonsense_twice(llm: FakeOpenAI, client: MemoryClient, style: str) -> None:
+def test_what_the_llm_twice_talks_nonsense_about_is_kept_word_for_word(
+    llm: FakeOpenAI, server: Server, style: str
+) -> None:
     llm.style_next(STYLES[style], STYLES[style])
-    refused(client, "LLM_MODEL", again=True)
+    with over_sse(server.url("cline", f"twice {style}")) as patient:
+        added = patient.add(NEW)
+        assert added["results"][0]["memory"] == NEW
+        assert "LLM_MODEL" in added["message"]
+        assert "word for word" in added["message"]
 
 
 @pytest.mark.parametrize("style", ["empty", "not_json"])

@@ -17,6 +17,7 @@ from tablestore_emulator.testing import Emulator
 from .processes import wait_until
 
 FUNCTION = "openmemory"
+MINT_KEY = "what the operator has in .env, and no client"
 START = 120.0  # seconds: what the platform allows
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -74,6 +75,7 @@ class Instance:
             "FC_INSTANCE_ID": self.id,
             "FC_CUSTOM_LISTEN_PORT": str(self.port),
             "FC_FUNC_CODE_PATH": "/code",
+            "MCP_MINT_KEY": MINT_KEY,
             **role.environ,
             **variables,
         }

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import uvicorn
-
 from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page, Progress
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import Row, Tokens
-from tablestore_openmemory_mcp.server.inbox import Rows
-from tablestore_openmemory_mcp.server.listening import listen
+from tablestore_openmemory_mcp.server.listening.connections import Limits
+from tablestore_openmemory_mcp.server.listening.protocol import Config
+from tablestore_openmemory_mcp.server.listening.serve import BoundedServer
+from tablestore_openmemory_mcp.server.listening.sockets import listen
+from tablestore_openmemory_mcp.server.transports.sse.relay_store import Rows
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.model import Memory
 
@@ -104,23 +105,14 @@ class PlainRows:
 
 
 @contextlib.contextmanager
-def serving(app: App) -> Iterator[str]:
+def serving(app: App, limits: Limits | None = None) -> Iterator[str]:
     """`app` on a free loopback port; its base URL."""
-    sock = listen("127.0.0.1", 0)
-    config = uvicorn.Config(
-        app,
-        lifespan="on",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+    sockets = listen("127.0.0.1", 0)
+    server = BoundedServer(Config(app, limits or Limits.of(settings({}))))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": sockets}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
     finally:
         app.drain()
         server.should_exit = True

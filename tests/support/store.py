@@ -23,7 +23,7 @@ from support.emulator import Emulator, connect
 from support.real_instance import RealInstance
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store.connection import CloudConnector
+from tablestore_openmemory_mcp.store.client.connection import CloudConnector
 from tablestore_openmemory_mcp.store.model import Change, Memory, ScopeStore
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -265,3 +265,23 @@ class Writer:
         lines = [json.loads(line) for line in out.splitlines()]
         answers = [line["answer"] for line in lines if "answer" in line]
         return answers, [line["step"] for line in lines if "step" in line], self._process.returncode
+
+
+def serving(directory: Path) -> dict[str, Any]:
+    """What the embedded store of a DATA_DIR left there: where it is, its key, its pid."""
+    found: dict[str, Any] = json.loads((directory / "store.json").read_text())
+    return found
+
+
+def gone(pid: int, seconds: float = 30) -> bool:
+    """Whether a process ends (or is a zombie) within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+            if Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return True
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.store import adding, deleting, updating
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store.connection import CloudConnector
+from tablestore_openmemory_mcp.store.client.connection import CloudConnector
 from tablestore_openmemory_mcp.store.model import Conflict, ScopeStore
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 

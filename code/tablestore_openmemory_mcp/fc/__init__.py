@@ -5,5 +5,6 @@ context.py    what the platform says about a request, in its headers
 lifecycle.py  /initialize and /pre-stop
 invocation.py plain events, as `s invoke` sends them, answered through the same application
 events.py     the events of the built-in runtimes, for Mangum; builtin.py serves them
+operator.py   what needs MCP_MINT_KEY: tokens by event
 welcome.py    what the operator reads after a deployment
 """

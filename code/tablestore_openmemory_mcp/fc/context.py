@@ -2,12 +2,15 @@
 
 It says so in x-fc-* headers. A client cannot send those: the platform refuses such requests. So they are believed, but
 only in a process that Function Compute runs; this package is not part of any other. One that is there twice is not
-believed: then somebody besides the platform wrote it.
+believed: then somebody besides the platform wrote it. Nothing that a client gains by forging one is worth more than the
+request itself: tokens need MCP_MINT_KEY, hooks do nothing twice.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+HTTP_TRIGGER = "/http-invoke"  # the control path of what anyone on the internet sends
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -40,7 +43,10 @@ class RequestContext:
         parts = [said.get(name, "") for name in (b"x-fc-access-key-id", b"x-fc-access-key-secret")]
         token = said.get(b"x-fc-security-token", "")
         keys = Keys(parts[0], parts[1], token) if all(parts) and token else None  # without a role they are empty
-        return cls(said.get(b"x-fc-request-id", ""), said.get(b"x-fc-control-path", ""), keys)
+        came_by = said.get(b"x-fc-control-path", "")
+        if count[b"x-fc-control-path"] > 1:
+            came_by = HTTP_TRIGGER  # a client wrote one of them
+        return cls(said.get(b"x-fc-request-id", ""), came_by, keys)
 
 
 def without_secrets(headers: Headers) -> list[tuple[bytes, bytes]]:

@@ -11,11 +11,10 @@ from ..composition import Composition
 from ..server.app import App
 from ..server.bodies import BodyTooLarge, read_body
 from ..server.logs import REQUEST_ID
-from .context import RequestContext, without_secrets
+from .context import HTTP_TRIGGER, RequestContext, without_secrets
 from .invocation import Invocations
 from .lifecycle import Lifecycle
 
-FROM_HTTP_TRIGGER = "/http-invoke"  # anyone on the internet
 FROM_API = "/invoke"  # whom RAM lets call fc:InvokeFunction
 
 
@@ -26,7 +25,7 @@ class Host:
         self._app = app
         self._composition = composition
         self._lifecycle = Lifecycle(app, composition.warm)
-        self._invocations = Invocations(app, composition)
+        self._invocations = Invocations(app, composition, app.health.ready)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,11 +47,13 @@ class Host:
 
     def _own(self, context: RequestContext, method: str, path: str) -> "Answer | None":
         """Who answers what the platform itself sends; None for what a client sends."""
-        if context.control_path == FROM_HTTP_TRIGGER:
+        if context.control_path == HTTP_TRIGGER:
             return None
         if (method, path) == ("POST", FROM_API):
-            # Such a caller may mint tokens, so the platform must say expressly that it came through the API.
+            # What comes through the API is marked expressly. That is not proof enough for tokens: see operator.py.
             return self._invoke if context.control_path == FROM_API else None
+        if context.control_path not in ("", path):
+            return None
         hooks = {("POST", "/initialize"): self._initialize, ("GET", "/pre-stop"): self._pre_stop}
         return hooks.get((method, path))
 

@@ -1,11 +1,12 @@
 """Plain events: `s invoke -e '{"action": "status"}'`.
 
 "add", "search", "list" and "delete_all" become a tool call to the application itself, so they pass the same door with
-the same token, the same checks, pools and log as any client's. "status" and "token" are the operator's, who has shown
-RAM that he may invoke the function.
+the same token, the same checks, pools and log as any client's. "token" is the operator's, who shows it by MCP_MINT_KEY:
+see operator.py. "status" tells whoever else invokes the function no more than the open paths tell everyone.
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -15,7 +16,8 @@ from starlette.types import Scope as AsgiScope
 from ..composition import Composition
 from ..errors import ServiceError
 from ..scope import InvalidName, Scope
-from .welcome import status, token
+from .operator import is_operator, token
+from .welcome import public_status, status
 
 TOOLS = {
     "add": ("add_memories", "text"),
@@ -24,8 +26,8 @@ TOOLS = {
     "delete_all": ("delete_all_memories", None),
 }
 USAGE = (
-    'Send {"action": "status"}, {"action": "token", "user": "alice", "client": "cline"}, or one of '
-    '{"action": "add", "text": ...}, {"action": "search", "query": ...}, {"action": "list"} and '
+    'Send {"action": "status"}, {"action": "token", "key": MCP_MINT_KEY, "user": "alice", "client": "cline"}, or one '
+    'of {"action": "add", "text": ...}, {"action": "search", "query": ...}, {"action": "list"} and '
     '{"action": "delete_all"} with "user", "client" and "token".'
 )
 _HEADERS = [
@@ -36,18 +38,20 @@ _HEADERS = [
 
 
 class Invocations:
-    """Answers events through `app`, whose lifespan must be running."""
+    """Answers events through `app`, whose lifespan must be running. `ready`: whether the store can be reached, at
+    next to no cost."""
 
-    def __init__(self, app: ASGIApp, composition: Composition) -> None:
+    def __init__(self, app: ASGIApp, composition: Composition, ready: Callable[[], Awaitable[bool]]) -> None:
         self._app = app
         self._composition = composition
+        self._ready = ready
 
     async def answer(self, event: Any, request_id: str) -> dict[str, Any]:
         """`{"result": ...}`, or `{"error": sentence}`."""
         action = event.get("action") if isinstance(event, dict) else None
         try:
             if action == "status":
-                return {"result": await anyio.to_thread.run_sync(status, self._composition)}
+                return {"result": await self._status(event)}
             if action == "token":
                 return {"result": await anyio.to_thread.run_sync(token, self._composition, event)}
             if action in TOOLS:
@@ -55,6 +59,12 @@ class Invocations:
         except (ServiceError, InvalidName) as e:
             return {"error": str(e)}
         return {"error": USAGE}
+
+    async def _status(self, event: dict[str, Any]) -> dict[str, Any]:
+        settings = self._composition.settings
+        if is_operator(settings, event):
+            return await anyio.to_thread.run_sync(status, self._composition)
+        return public_status(settings, reachable=await self._ready())
 
     async def _call(self, action: str, event: dict[str, Any], request_id: str) -> dict[str, Any]:
         tool, argument = TOOLS[action]

@@ -9,7 +9,7 @@ import base64
 from ..errors import InvalidInput
 from ..store.model import Memory, Snapshot
 from .model import Page
-from .unit import is_living, now_ms
+from .unit_of_work import is_living, now_ms
 
 MOST = 1_000  # memories of one page
 _LARGEST = 400_000  # characters of the texts of one page

@@ -2,30 +2,33 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, ModelTimedOut
 from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
-from .embedder import Embedder
-from .endpoint import Endpoint
-from .guards import refuse_credentials
-from .job import Job, Place
-from .llm import ChatModel
+from .add.planner import Planner
+from .add.unembedded import marked, without_vector
+from .context import Job, Place
+from .credentials import refuse_credentials
 from .model import AddResult, Hit, Outcome, Page, Progress
+from .models.chat import ChatModel
+from .models.embedder import AddEmbedder, Embedder, row
+from .models.endpoint import Endpoint
 from .paging import page
-from .planner import Planner
-from .recall import Recall
-from .scope_index import ScopeIndexes
-from .text import checked_text
-from .unit import Unit, now_ms
+from .search.recall import Recall
+from .search.scope_index import ScopeIndexes
+from .unit_of_work import Unit, now_ms
+from .validation import checked_text
 from .writing import write
 
 if TYPE_CHECKING:
-    from .add_cycle import AddCycle
-    from .budget import Counts
+    from .add.cycle import AddCycle
+    from .models.budget import Counts
 
 SEARCH_SECONDS = 20.0
 
@@ -56,11 +59,13 @@ class MemoryService:
     @classmethod
     def from_settings(cls, settings: Settings, store: Store) -> Self:
         """With the LLM and embedder that `settings` name, if any. Cheap: nothing is imported or connected yet."""
-        if settings.openai_api_key is None:
-            return cls(settings, store)
-        endpoint = Endpoint(settings.openai_api_key.get_secret_value(), settings.openai_base_url)
-        embedder = Embedder(endpoint, settings.embedder_model, settings.tablestore_vector_dimension)
-        return cls(settings, store, ChatModel(endpoint, settings.llm_model), embedder)
+        llm, embeds = settings.llm_endpoint, settings.embedder_endpoint
+        shared = Endpoint(llm.api_key, llm.base_url) if llm else None
+        chat = ChatModel(shared, settings.llm_model) if shared else None
+        if embeds is None:
+            return cls(settings, store, chat)
+        own = Endpoint(embeds.api_key, embeds.base_url, prefix="EMBEDDER") if embeds != llm or not shared else shared
+        return cls(settings, store, chat, Embedder(own, settings.embedder_model, settings.tablestore_vector_dimension))
 
     def add(
         self,
@@ -81,9 +86,10 @@ class MemoryService:
         said = self._sayable(text)
         job = Job(self._ends(deadline), progress or _silent, actor, expires_at=_future(expires_at))
         store = self._store.scope(scope)
-        if self._settings.pipeline == "verbatim" or self._chat is None:
-            return self._add_verbatim(store, said, job)
-        return self._add_cycle().run(self._place(store), said, job)
+        with _in_time("stored"):
+            if self._settings.pipeline == "verbatim" or self._chat is None:
+                return self._add_verbatim(store, said, job)
+            return self._add_cycle().run(self._place(store), said, job)
 
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
         """The memories that answer `query`, best first; at most `limit`, or TABLESTORE_SEARCH_MEMORY_LIMIT.
@@ -120,8 +126,10 @@ class MemoryService:
         Raises InvalidInput for an id that is not in this scope, or as add.
         """
         said, ends = self._sayable(text), self._ends(deadline)
-        vector = self._embedder.embed([said], deadline=ends)[0] if self._embedder else None
-        model = self._embedder.model if self._embedder else None
+        embedder = AddEmbedder(self._embedder) if self._embedder else None
+        with _in_time("changed"):
+            vector = row(embedder.embed([said], deadline=ends), 0) if embedder else None
+        model = embedder.model if embedder and vector is not None else None
         expires = _future(expires_at)
 
         def make(base: Snapshot) -> Unit:
@@ -129,7 +137,7 @@ class MemoryService:
             if unit.get(memory_id) is None:
                 raise _unknown([memory_id])
             unit.update(memory_id, said, vector, model, expires_at=expires, reason="asked for")
-            return unit
+            return marked(unit, embedder)
 
         unit, _ = write(self._store.scope(scope), make, ends)
         return unit.outcomes[0]
@@ -164,8 +172,9 @@ class MemoryService:
 
     def close(self) -> None:
         """Let go of connections. The store is its opener's to close."""
-        if self._chat:
-            self._chat.close()
+        for model in (self._chat, self._embedder):
+            if model:
+                model.close()
 
     def _sayable(self, text: str) -> str:
         said = checked_text(text, "text", self._settings.max_text_length)
@@ -178,17 +187,20 @@ class MemoryService:
         return latest if deadline is None else min(deadline, latest)
 
     def _add_verbatim(self, store: ScopeStore, text: str, job: Job) -> AddResult:
-        planner = Planner([text], job, self._place(store))
-        unit, _ = write(store, planner.unit, job.deadline)
+        place = self._place(store)
+        if self._embedder:
+            place = replace(place, embedder=AddEmbedder(self._embedder))
+        planner = Planner([text], job, place)
+        unit, _ = write(store, lambda base: marked(planner.unit(base), place.embedder), job.deadline)
         if unit.outcomes:
-            return AddResult(unit.outcomes)
+            return AddResult(unit.outcomes, " ".join(without_vector(unit, place.embedder)) or None)
         known = "This is already remembered"
         return AddResult([], f"{known}, now for longer." if unit.prolongs else f"{known}; nothing was changed.")
 
     def _add_cycle(self) -> "AddCycle":
         with self._lock:
             if self._cycle is None:
-                from .add_cycle import AddCycle  # takes a second: it imports Mem0
+                from .add.cycle import AddCycle  # takes a second: it imports Mem0
 
                 assert self._chat is not None  # noqa: S101 - for the type checker
                 self._cycle = AddCycle(self._settings, self._chat, lambda: self._store.sessions)
@@ -196,6 +208,16 @@ class MemoryService:
 
     def _place(self, store: ScopeStore) -> Place:
         return Place(store, self._indexes.of(store.scope), self._embedder, self._settings.max_memories)
+
+
+@contextmanager
+def _in_time(done: str) -> Iterator[None]:
+    """For what ADD_TIMEOUT bounds: nothing is `done` when a model takes longer."""
+    try:
+        yield
+    except ModelTimedOut as e:
+        setting = "ADD_TIMEOUT" + (f" and {e.setting}" if e.setting else "")
+        raise ModelTimedOut(f"{e.plain}; nothing was {done}", setting=setting) from None
 
 
 def _silent(step: str) -> None:

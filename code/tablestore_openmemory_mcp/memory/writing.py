@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..errors import Busy
 from ..store.model import Conflict, ScopeStore, Snapshot
-from .unit import Unit
+from .unit_of_work import Unit
 
 _PAUSE = 0.02  # seconds, the most that a writer waits after its first lost race; doubles up to _LONGEST_PAUSE
 _LONGEST_PAUSE = 0.5

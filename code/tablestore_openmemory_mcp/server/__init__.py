@@ -1,11 +1,9 @@
-"""The MCP side: transports, the door, the tools. Knows nothing of Mem0 or Tablestore; calls memory/ on worker threads.
+"""The MCP side: transports, tools, who may come in. Knows nothing of Mem0 or Tablestore; calls memory/ on threads.
 
-app.py        the ASGI application: routes and middleware, nothing else
-sse.py        GET /mcp/{client_name}/sse/{user_id} and POST /mcp/messages/, on sessions.py
-http.py       stateless Streamable HTTP
-stdio.py      the same tools over stdin and stdout
-calls.py      the MCP server object; tools.py says which tools there are, results.py what they answer
-workers.py    bounded threads for blocking work
-auth/         who may come in, and as whom
-listening.py  the socket, before anything else is imported; serve.py the process: serve, drain
+app.py      the ASGI application: routes and middleware, nothing else
+listening/  sockets, bounds of a connection, and the process: serve, drain
+auth/       who may come in, and as whom; identity.py whose memory it is
+transports/ Streamable HTTP, SSE, stdio
+tools/      which tools there are, how a call runs, what it answers
+startup/    what a person is told at the start
 """

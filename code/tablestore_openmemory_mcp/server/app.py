@@ -5,26 +5,26 @@ from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
-from .auth.door import METADATA, Door
-from .auth.gates import gate
+from .auth.authenticators import gate
 from .auth.metadata import ResourceMetadata
+from .auth.middleware import METADATA, Door
 from .auth.origin import Origins
 from .backend import Backend
-from .calls import Calls
 from .health import Health
-from .http import HttpEndpoint
 from .identity import URLS, Identified, RequestIds, from_headers, from_path
 from .logs import CallLog
-from .relay import Relay
-from .sessions import Sessions
-from .sse import SseMessages, SseStream
+from .tools.calls import Calls
+from .transports.cors import Cors
+from .transports.http import HttpEndpoint
+from .transports.sse.endpoint import SseMessages, SseStream
+from .transports.sse.relay import Relay
+from .transports.sse.sessions import Sessions
 
 MESSAGES = "/mcp/messages/"
 
@@ -92,13 +92,7 @@ class App:
             Middleware(Door, gate=self._gate, origins=Origins(settings.mcp_allowed_origins, settings.mcp_public_url)),
         ]
         if settings.mcp_allowed_origins:
-            cors = Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.mcp_allowed_origins),
-                allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"],
-            )
-            layers.insert(0, cors)
+            layers.insert(0, Middleware(Cors, allowed=settings.mcp_allowed_origins))
         return layers
 
     @contextlib.asynccontextmanager

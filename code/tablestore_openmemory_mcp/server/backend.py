@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from .auth.tokens import Tokens
-from .inbox import Rows
-from .toolspec import Memory
+from .tools.spec import Memory
+from .transports.sse.relay_store import Rows
 
 
 class Backend(Protocol):

@@ -12,16 +12,20 @@ import json
 import logging
 import secrets
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from itertools import pairwise
+from types import TracebackType
 from typing import Any
 
 from .caller import Caller
+from .repeated_lines import Repeats
 
 OURS = ("tablestore_openmemory_mcp", "tablestore_emulator")
 CALLS = logging.getLogger("tablestore_openmemory_mcp.calls")
+PROCESS = logging.getLogger("tablestore_openmemory_mcp.process")
 
 # Of the request that a line was written for; worker threads inherit it.
 REQUEST_ID = contextvars.ContextVar("request_id", default="")
@@ -51,17 +55,70 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Our records from `level` on, others' from WARNING on, to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Our records from `level` on, others' from WARNING on, to stderr; lines that repeat are counted after a while. An
+    exception that nobody handles is told here too."""
+    handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(logging.WARNING)
     for name in OURS:
         logging.getLogger(name).setLevel(level)
+    PROCESS.setLevel(logging.INFO)  # why it ended is told at every LOG_LEVEL
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         theirs = logging.getLogger(name)
         theirs.handlers.clear()
         theirs.propagate = name != "uvicorn.access"  # access lines hold session ids
+    sys.excepthook = _end_unforeseen
+    threading.excepthook = _thread_ended
+
+
+def ending(reason: str, *, finished: int = 0, cut: int = 0) -> None:
+    """The last line of a process: why it ends, and what became of the calls that ran when it was told to. `reason` is a
+    signal's name or a few words such as "stdin was closed"; nothing personal."""
+    PROCESS.info("stopped: %s, %s finished, %d cut off", reason, _calls(finished), cut)
+    for handler in logging.root.handlers:
+        if isinstance(handler, _Handler):
+            handler.tell_the_rest()
+        handler.flush()
+
+
+def _calls(n: int) -> str:
+    return "1 call" if n == 1 else f"{n} calls"
+
+
+class _Handler(logging.StreamHandler[Any]):
+    """Says what Repeats lets pass, and how much it did not."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._repeats = Repeats()
+
+    def emit(self, record: logging.LogRecord) -> None:  # under the handler's lock
+        for told in self._repeats.over(record.created):
+            super().emit(told)
+        # Calls are bounded by who may make them, and each is wanted; of a process there is one end.
+        if record.name in (CALLS.name, PROCESS.name) or self._repeats.passes(record):
+            super().emit(record)
+
+    def tell_the_rest(self) -> None:
+        """What was left out so far."""
+        with self.lock or contextlib.nullcontext():
+            for told in self._repeats.over(float("inf")):
+                super().emit(told)
+
+
+def _end_unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        ending("SIGINT")
+        return
+    PROCESS.critical("an exception that nobody handled", exc_info=(kind, error, trace))
+    ending(kind.__name__)
+
+
+def _thread_ended(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_value is not None and not isinstance(arguments.exc_value, SystemExit):
+        about = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+        PROCESS.error("a thread ended by an exception that nobody handled", exc_info=about)
 
 
 class CallRecord:

@@ -138,6 +138,11 @@ class ScopeStore(Protocol):
         """Empty the scope, history included; how many memories it held that had not expired."""
         ...
 
+    def sweep(self, *, deadline: float | None = None) -> bool:
+        """Remove the rows that `delete_all` made invisible and had no time to remove. False: there are more, but not
+        as many as before. Raises a StoreError if none can be removed."""
+        ...
+
     def history(self, memory_id: str) -> Sequence[HistoryEntry]:
         """Oldest first; empty for an unknown id."""
         ...

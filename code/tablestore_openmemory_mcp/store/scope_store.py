@@ -1,5 +1,6 @@
 """The store bound to one scope (see store.model.ScopeStore)."""
 
+import time
 from collections.abc import Collection, Sequence
 from typing import cast
 
@@ -7,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scope import Scope
-from .cache import SnapshotCache
-from .candidates import Candidates, VectorCache
-from .commit import Committer
-from .gateway import Gateway
-from .heads import Heads
-from .loader import Loader
+from .client.gateway import PATIENCE, Gateway
+from .commit.committer import Committer
+from .commit.heads import Heads
+from .commit.rows import ScopeRows, committed_history, read_history
+from .commit.sweeper import Step, Sweeper
+from .commit.tables import Tables
+from .index.candidates import Candidates, VectorCache
+from .index.search_index import SearchIndex
 from .model import Change, HistoryEntry, Snapshot
-from .rows import ScopeRows, committed_history, read_history
-from .search_index import SearchIndex
-from .snapshot import ScopeSnapshot, VectorRule
-from .sweep import Step, Sweeper
-from .tables import Tables
+from .snapshot.cache import SnapshotCache
+from .snapshot.loader import Loader
+from .snapshot.snapshot import ScopeSnapshot, VectorRule
 
 
 class TablestoreScope:
@@ -44,7 +45,7 @@ class TablestoreScope:
         self._rows = ScopeRows(tables, scope)
         self._heads = Heads(gateway, tables.heads, scope)
         self._loader = Loader(gateway, self._heads, self._rows, scope, cache, rule)
-        sweeper = Sweeper(gateway, self._heads, self._rows, step)
+        self._sweeper = sweeper = Sweeper(gateway, self._heads, self._rows, step)
         self._candidates = Candidates(gateway, self._rows, scope, index, vectors)
         self._committer = Committer(
             gateway,
@@ -95,6 +96,11 @@ class TablestoreScope:
         """See ScopeStore.delete_all."""
         self._tables.ensure()
         return self._committer.delete_all(None)
+
+    def sweep(self, *, deadline: float | None = None) -> bool:
+        """See ScopeStore.sweep."""
+        self._tables.ensure(deadline)
+        return self._sweeper.swept(time.monotonic() + PATIENCE if deadline is None else deadline)
 
     def history(self, memory_id: str) -> Sequence[HistoryEntry]:
         """See ScopeStore.history."""

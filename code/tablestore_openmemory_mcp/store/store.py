@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from ..scope import Scope
 from ..settings import Settings
-from .connection import CloudConnector, Connector, Credentials
-from .embedded import EmbeddedConnector
+from .client.connection import CloudConnector, Connector, Credentials
+from .client.embedded import EmbeddedConnector
 
 if TYPE_CHECKING:  # numpy and the SDK come with the first call
-    from .heads import Holding
+    from .commit.heads import Holding
+    from .commit.sweeper import Step
+    from .components import World
     from .model import ScopeStore
-    from .sessions import SessionRows
-    from .sweep import Step
-    from .world import World
+    from .session_rows import SessionRows
 
 SNAPSHOT_BYTES = 128 * 1024 * 1024
 
@@ -50,7 +50,7 @@ class TablestoreStore:
 
     def clients(self, user_id: str) -> dict[str, Holding]:
         """What the user has, by client_name: of every client that ever wrote. Raises a StoreError."""
-        from .heads import clients_of
+        from .commit.heads import clients_of
 
         world = self._built()
         world.tables.ensure()
@@ -87,7 +87,7 @@ class TablestoreStore:
     def _built(self) -> World:
         with self._lock:
             if self._world is None:
-                from .world import World  # brings the SDK: 0.4 s, 50 MB
+                from .components import World  # brings the SDK: 0.4 s, 50 MB
 
                 self._world = World(self._settings, self._connector, self._step, self._snapshot_bytes)
             return self._world

@@ -4,10 +4,10 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 
-from ..catalog import Table
-from ..engine import Engine
-from ..plainbuffer import WireRow, encode_buffer, from_variant
-from ..rows import View, current, read
+from ..protocol.plainbuffer import WireRow, encode_buffer, from_variant
+from ..rows.rows import View, current, read
+from ..storage.engine import Engine
+from ..tables.catalog import Table
 from .service import SearchService
 from .values import Key, Row
 

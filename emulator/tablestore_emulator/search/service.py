@@ -8,8 +8,8 @@ from tablestore.protobuf import search_pb2 as pb
 
 from ..errors import OtsError, invalid
 from ..faults import Faults
-from ..plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
-from ..protobufs import parse
+from ..protocol.plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
+from ..protocol.protobufs import parse
 from . import definition, limits
 from .index import Hit, SearchIndex
 from .ports import Definitions, RowStore

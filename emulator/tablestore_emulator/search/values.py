@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..plainbuffer import Value as Value
+from ..protocol.plainbuffer import Value as Value
 
 # A row's primary key as bytes that sort in Tablestore's order (see keys.encode_key).
 Key = bytes

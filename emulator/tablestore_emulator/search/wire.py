@@ -8,8 +8,8 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from tablestore.protobuf import search_pb2 as pb
 
 from ..errors import invalid, unsupported
-from ..plainbuffer import Value, check_variant, from_variant
-from ..protobufs import parse
+from ..protocol.plainbuffer import Value, check_variant, from_variant
+from ..protocol.protobufs import parse
 from . import query as q
 from .limits import DEPTH, SUB_QUERIES, TERMS, TOP_K, WILDCARD
 from .schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric

@@ -12,8 +12,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from ..auth import Authenticator, Credential
 from ..faults import Faults, InvalidFault
+from ..protocol.auth import Authenticator, Credential
 from .connection import Request
 
 PREFIX = "/_admin/"

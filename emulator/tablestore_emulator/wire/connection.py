@@ -9,7 +9,7 @@ from typing import cast
 
 import httptools
 
-from ..limits import BODY_BYTES
+from ..rows.limits import BODY_BYTES
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import sqlite3
+import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -16,17 +17,19 @@ from datetime import UTC, datetime
 
 from tablestore.protobuf import table_store_pb2 as pb
 
-from ..api import Api
-from ..auth import Authenticator, Caller, md5, sign_response
-from ..engine import Engine
 from ..errors import OtsError
 from ..faults import Faults, Rule
+from ..protocol.api import Api
+from ..protocol.auth import Authenticator, Caller, md5, sign_response
+from ..storage.engine import UNWRITABLE, Engine
+from ..storage.storage import UNWRITABLE as UNWRITABLE_CODES
+from ..storage.upkeep import Upkeep
 from .admin import Admin
 from .connection import Connection, Request
 
 _log = logging.getLogger(__name__)
 BACKLOG = 2048  # 1,000 clients may connect at once
-_UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+DAMAGED = "OTSDataDamaged"  # no code of the service's: it does not lose its files
 _READS = ("Get", "BatchGet", "List", "Describe", "Search")
 
 
@@ -41,6 +44,7 @@ class _Answer:
     status: int
     body: bytes
     rule: Rule | None
+    given: bytes | None = None  # the request's body, once it was taken
     as_json: bool = False  # the managed APIs speak JSON, also in errors; there are only errors here
 
     def fail(self, error: OtsError) -> None:
@@ -66,11 +70,14 @@ class Server:
         self._listener: asyncio.Server | None = None
         self.calls: Counter[str] = Counter()
         self._admin = Admin(auth, faults, self.calls)
+        self._upkeep = Upkeep(engine.storage)
+        self._caretaker: asyncio.Task[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; the port (another one for 0)."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connect, host, port, backlog=BACKLOG)
+        self._caretaker = loop.create_task(self._take_care())
         return int(self._listener.sockets[0].getsockname()[1])
 
     def _connect(self) -> Connection:
@@ -84,6 +91,8 @@ class Server:
     async def stop(self, grace: float = 5.0) -> None:
         """Answer what is being served (for `grace` seconds at most), then close every connection."""
         self._all_closed.clear()
+        if self._caretaker is not None:
+            self._caretaker.cancel()
         if self._listener is not None:
             self._listener.close()
         for connection in list(self._connections):
@@ -93,6 +102,12 @@ class Server:
                 await asyncio.wait_for(self._all_closed.wait(), grace)
         for connection in list(self._connections):
             connection.drop()
+
+    async def _take_care(self) -> None:
+        while True:
+            await asyncio.sleep(Upkeep.PERIOD)
+            if not self._held and not self._engine.storage.dirty:
+                self._upkeep.tick(time.monotonic())
 
     def _serve(self, connection: Connection, request: Request) -> None:
         if self._admin.owns(request.path):
@@ -116,12 +131,12 @@ class Server:
         answer.as_json = request.headers.get("content-type", "").startswith("application/json")
         try:
             answer.caller = self._authenticate(request)
-            answer.body = self._body(api, request.body, rule if before else None)
+            answer.body = self._body(answer, request.body, rule if before else None)
         except OtsError as e:
             answer.fail(e)
         except Exception as e:
             held, self._held = self._held, []
-            self._give_up([*held, answer], e)
+            self._recover([*held, answer], e)
             return
         if not self._engine.storage.dirty and not self._held:
             self._send(answer)
@@ -130,10 +145,13 @@ class Server:
             asyncio.get_running_loop().call_soon(self._flush)
         self._held.append(answer)
 
-    def _body(self, api: str, body: bytes, rule: Rule | None) -> bytes:
+    def _body(self, answer: _Answer, body: bytes, rule: Rule | None) -> bytes:
         if rule is not None and rule.error:
             raise OtsError(rule.error, rule.message)
-        return self._api.handle(api, body)
+        if self._engine.storage.damage:
+            raise OtsError(DAMAGED, str(self._engine.storage.damage))
+        answer.given = body
+        return self._api.handle(answer.api, body)
 
     def _authenticate(self, request: Request) -> Caller:
         if request.method != "POST":
@@ -146,24 +164,62 @@ class Server:
         held, self._held = self._held, []
         try:
             self._engine.storage.commit()
-        except sqlite3.Error as e:
-            self._give_up(held, e)
+        except Exception as e:
+            self._recover(held, e)
             return
+        self._upkeep.wrote(time.monotonic())
         for answer in held:
             self._send(answer)
 
+    def _recover(self, answers: list[_Answer], cause: Exception) -> None:
+        """Something broke the transaction: nothing of it happened. Do it again if there can be room, else say so."""
+        storage = self._engine.storage
+        try:
+            while not storage.is_damage(cause):
+                self._engine.forget()
+                if not (_is_unwritable(cause) and storage.reserve.release()):
+                    break
+                _log.warning("The disk is full: reserved space was given back. Deleting works; little else does.")
+                failed = self._again(answers)
+                if failed is None:
+                    for answer in answers:
+                        self._send(answer)
+                    return
+                cause = failed
+        except Exception as e:  # what is damaged cannot be read anew either
+            storage.is_damage(e)
+            cause = e
+        self._give_up(answers, cause)
+
+    def _again(self, answers: list[_Answer]) -> Exception | None:
+        """What went wrong this time."""
+        try:
+            for answer in answers:
+                if answer.given is not None:
+                    try:
+                        answer.status, answer.body = 200, self._api.handle(answer.api, answer.given)
+                    except OtsError as e:
+                        answer.fail(e)
+            self._engine.storage.commit()
+        except Exception as e:
+            return e
+        return None
+
     def _give_up(self, answers: list[_Answer], cause: Exception) -> None:
-        """Something broke the transaction: nothing of it happened, and everybody in it is told so."""
-        self._engine.forget()
+        damage = self._engine.storage.damage
         broken = to_writers = OtsError("OTSInternalServerError")
-        if isinstance(cause, sqlite3.Error) and cause.sqlite_errorcode & 0xFF in _UNWRITABLE:
+        if damage:
+            _log.error("%s", damage)
+            broken = to_writers = OtsError(DAMAGED, str(damage))
+        elif _is_unwritable(cause):
             # It does not pass by itself, so it is none of the errors after which clients try again for a while.
             _log.error("The data directory cannot be written: %s.", cause)
-            to_writers = OtsError("OTSQuotaExhausted", f"The data directory cannot be written: {cause}.")
+            to_writers = OtsError("OTSQuotaExhausted", f"{UNWRITABLE}: {cause}.")
         else:
             _log.error("%s failed", ", ".join(answer.api for answer in answers), exc_info=cause)
         for answer in answers:
-            answer.fail(broken if answer.api.startswith(_READS) else to_writers)
+            if answer.given is not None:
+                answer.fail(broken if answer.api.startswith(_READS) else to_writers)
             self._send(answer)
 
     def _send(self, answer: _Answer) -> None:
@@ -195,3 +251,7 @@ class Server:
             headers["Authorization"] = sign_response(answer.caller, answer.path, headers)
         _log.debug("%s %s", answer.api, answer.status)
         answer.connection.answer(answer.status, headers, answer.body)
+
+
+def _is_unwritable(cause: Exception) -> bool:
+    return isinstance(cause, sqlite3.Error) and getattr(cause, "sqlite_errorcode", 0) & 0xFF in UNWRITABLE_CODES

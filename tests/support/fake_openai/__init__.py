@@ -16,6 +16,6 @@ By hand: `PYTHONPATH=tests python -m support.fake_openai --port 8950 --llm-delay
 
 from .endpoint import FakeOpenAI, Model, Request
 from .faults import Fault
-from .styles import STYLES
+from .styles import STYLES, WEAK
 
-__all__ = ["STYLES", "FakeOpenAI", "Fault", "Model", "Request"]
+__all__ = ["STYLES", "WEAK", "FakeOpenAI", "Fault", "Model", "Request"]

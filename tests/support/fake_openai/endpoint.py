@@ -40,6 +40,12 @@ class Model:
     reasoning_only: bool = False  # the answer comes in reasoning_content, content is empty
     stream_only: bool = False
     json_object: bool = True  # False: refuses response_format json_object
+    json_schema: bool = True  # False: refuses response_format json_schema
+    limit: str | None = "max_tokens"  # the parameter that bounds an answer; None: neither is taken
+    most_tokens: int = 1_000_000  # that may be asked for
+    thoughts: int = 0  # tokens that it thinks, which count towards that bound
+    topics: Mapping[str, str] = field(default_factory=dict)  # what texts are about that share no word: near each other
+    refused_texts: frozenset[str] = frozenset()  # what the embedder will not take, alone or among others
     thinking: Literal["ignored", "refused", "required"] = "ignored"  # what enable_thinking in the body means
     batch_limit: int = 10  # texts per embedding request (DashScope's text-embedding-v4)
     dimensions: frozenset[int] | None = None  # the sizes it takes (None: any)
@@ -199,9 +205,12 @@ class FakeOpenAI:
         if refused:
             return refused
         size = (body.get("dimensions") or self.model.default_dimension) + one_more
-        return protocol.embeddings(vectors.embed(texts, size), body)
+        return protocol.embeddings(vectors.embed(texts, size, self.model.topics), body)
 
     def _completion(self, body: Mapping[str, Any]) -> Reply:
+        bound = body.get("max_tokens", body.get("max_completion_tokens"))
+        if bound is not None and self.model.thoughts >= bound:
+            return protocol.completion("", body, cut=True)
         canned = next((content for when, content in list(self._canned) if when(body)), None)
         if canned is not None:
             return protocol.completion(canned, body, in_reasoning=self.model.reasoning_only)
@@ -209,7 +218,7 @@ class FakeOpenAI:
             style = self._styles.pop(0) if self._styles else self.model.style
         answer = chat.answer(body)
         content = "OK" if answer is None else style(answer)
-        cut = style is styles.truncated
+        cut = style in (styles.truncated, styles.looping)
         return protocol.completion(content, body, in_reasoning=self.model.reasoning_only, cut=cut)
 
 

@@ -30,7 +30,16 @@ def refusal(body: Mapping[str, Any], model: Model) -> Reply | None:
         return error(
             400, "This model only support stream mode, please enable the stream parameter to access the model."
         )
-    if (body.get("response_format") or {}).get("type") == "json_object":
+    form = (body.get("response_format") or {}).get("type")
+    if form == "json_schema" and not model.json_schema:
+        return error(400, "'response_format.type' : 'json_schema' is not supported by this model.")
+    for limit in ("max_tokens", "max_completion_tokens"):
+        if limit in body and limit != model.limit:
+            instead = f" Use '{model.limit}' instead." if model.limit else ""
+            return error(400, f"Unsupported parameter: '{limit}' is not supported with this model.{instead}")
+        if body.get(limit, 0) > model.most_tokens:
+            return error(400, f"<400> InternalError: Range of {limit} should be [1, {model.most_tokens}]")
+    if form == "json_object":
         if not model.json_object:
             return error(400, "'response_format.type' : 'json_object' is not supported by this model.")
         if "json" not in json.dumps(body["messages"]).lower():
@@ -49,6 +58,8 @@ def embedding_refusal(texts: Sequence[str], dimensions: int | None, model: Model
         return error(400, f"batch size is invalid, it should not be larger than {model.batch_limit}.: input.contents")
     if not texts or not all(isinstance(t, str) and t for t in texts):
         return error(400, "input must be a string or a list of non-empty strings")
+    if not model.refused_texts.isdisjoint(texts):
+        return error(400, "Input data may contain inappropriate content.")
     if dimensions is not None and not model.takes_dimensions:
         return error(400, "This model does not support specifying dimensions.")
     if dimensions is not None and model.dimensions is not None and dimensions not in model.dimensions:

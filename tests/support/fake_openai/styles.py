@@ -130,6 +130,65 @@ def surrogates(answer: Answer) -> str:
     return marked.replace('", "event"', '\\ud83d", "event"').replace('"]}', '\\ud83d"]}')
 
 
+# What small models really wrote (gemma-3 270M in llama.cpp, and the reports of 0.5 billion parameter models).
+
+
+def looping(answer: Answer) -> str:
+    """The last text again and again, until it is stopped inside one."""
+    key, items = next(iter(answer.items()))
+    more = [*items, *items[-1:] * 40]
+    return plain({key: more})[:-8]
+
+
+def slashed(answer: Answer) -> str:
+    """Quotes that are escaped where nothing needs it."""
+    return plain(answer).replace('"', "\\'")
+
+
+def dialogue(answer: Answer) -> str:
+    """The prompt's few-shot dialogue goes on, with an answer in it, and with example answers that are not."""
+    example = 'Input:\nassistant: Hi! I am John.\nOutput: {"facts": []}\n\n'
+    return f"{example}User: Hi.\nOutput: {plain(answer)}"
+
+
+def commented(answer: Answer) -> str:
+    """The comments of Mem0's update prompt, copied into the answer, and its dots."""
+    text = json.dumps(answer, ensure_ascii=False, indent=1)
+    return (
+        text.replace('",\n', '",   # Use existing ID\n').replace("\n ]", ",\n  ...\n ]") if "[]" not in text else text
+    )
+
+
+def parroting(answer: Answer) -> str:
+    """The prompt's examples and its date, as if they had been said."""
+    examples = [
+        "Name is John",
+        "Had a meeting with John at 3pm and discussed the new project",
+        "Today's date is 2026-11-26",
+    ]
+    return plain({"facts": [*answer["facts"], *examples]}) if "facts" in answer else plain(answer)
+
+
+def inventing(answer: Answer) -> str:
+    """One fact more, from nowhere."""
+    return plain({"facts": [*answer["facts"], "Central Park area"]}) if "facts" in answer else plain(answer)
+
+
+def echoing_updates(answer: Answer) -> str:
+    """Every memory that stays as it is is an UPDATE to its own text, with another's as its old one."""
+    texts = [entry["text"] for entry in answer.get("memory", [])]
+
+    def echo(entry: dict[str, Any]) -> None:
+        if entry["event"] == "NONE":
+            entry.update(event="UPDATE", old_memory=texts[texts.index(entry["text"]) - 1])
+
+    return plain(_each_entry(answer, echo))
+
+
+WEAK: dict[str, Style] = {
+    style.__name__: style for style in (looping, slashed, dialogue, commented, parroting, inventing, echoing_updates)
+}
+
 STYLES: dict[str, Style] = {
     style.__name__: style
     for style in (

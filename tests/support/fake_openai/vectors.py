@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -14,9 +14,9 @@ from . import lexicon
 _SPREAD = 6  # non-zero entries of one feature's direction
 
 
-def embed(texts: Iterable[str], dimensions: int) -> NDArray[np.float32]:
-    """One L2-normalised row of `dimensions` numbers per text."""
-    return np.stack([_embed(text, dimensions) for text in texts])
+def embed(texts: Iterable[str], dimensions: int, topics: Mapping[str, str] | None = None) -> NDArray[np.float32]:
+    """One L2-normalised row of `dimensions` numbers per text. `topics`: texts that are about the same, by a name."""
+    return np.stack([_embed(text, dimensions, (topics or {}).get(text)) for text in texts])
 
 
 def similarity(a: str, b: str, dimensions: int = 1024) -> float:
@@ -25,9 +25,11 @@ def similarity(a: str, b: str, dimensions: int = 1024) -> float:
 
 
 @lru_cache(maxsize=4096)
-def _embed(text: str, dimensions: int) -> NDArray[np.float32]:
+def _embed(text: str, dimensions: int, topic: str | None = None) -> NDArray[np.float32]:
     vector = np.zeros(dimensions, np.float64)
     counts: Counter[tuple[str, float]] = Counter(_features(text))
+    if topic:
+        counts[f"topic {topic}", 2.5] += 1
     for (feature, weight), n in counts.items():
         places, signs = _direction(feature, dimensions)
         np.add.at(vector, places, signs * weight * (1 + math.log(n)))

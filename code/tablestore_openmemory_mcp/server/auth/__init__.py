@@ -1,6 +1,8 @@
-"""The door: who may come in, and as whom.
+"""Who may come in, and as whom.
 
-local.py   who needs no token: this machine's own user, and nobody who comes through a proxy
-origin.py  pages in a browser that try to talk to us
-door.py    the middleware that asks these and answers 401, 403
+middleware.py      the ASGI middleware that asks the others and answers 401, 403
+authenticators.py  one per MCP_AUTH: local, token, issuer, anonymous
+local.py           who needs no token: this machine's own user, and nobody who comes through a proxy
+peers/             whether the program at the other end is that user's, by the operating system's word
+origin.py          pages in a browser that try to talk to us
 """

@@ -1,4 +1,5 @@
-"""Who needs no token: a loopback peer that calls us by a loopback name, and came through no proxy."""
+"""Who may need no token: a loopback peer that calls us by a loopback name, and names no proxy. Whose program it is
+peers.py finds out."""
 
 from ipaddress import ip_address
 
@@ -48,7 +49,9 @@ _FORWARDING_PREFIXES = (
 
 
 def is_local(scope: Scope) -> bool:
-    """Whether the request surely comes from this machine's own user."""
+    """Whether the request comes from this machine and, as far as it says, from nowhere else."""
+    if scope.get("http_version") == "1.0":  # what proxies speak by default (nginx before 1.29.7), and no MCP client
+        return False
     client = scope.get("client")
     if client is None or not _is_loopback(client[0]):
         return False

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import jwt
 
 from ...errors import StoreError, StoreUnavailable
+from ...settings import MIN_SECRET
 from ..caller import Principal
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Row(Protocol):
 
 
 class Rows(Protocol):
-    """What tokens need of store/sessions.py."""
+    """What tokens need of store/session_rows.py."""
 
     def secret(self, name: str, *, deadline: float) -> str: ...
     def list(self, kind: str, *, deadline: float) -> Sequence[Row]: ...
@@ -111,9 +112,15 @@ class Tokens:
     def _all_keys(self) -> dict[str, bytes]:
         with self._lock:
             if not self._keys:
-                secrets = self._given or (self._rows().secret("auth", deadline=time.monotonic() + FIRST_SECONDS),)
+                secrets = self._given or (self._kept_secret(),)
                 self._keys = {_key_id(secret): secret.encode() for secret in secrets}
             return self._keys
+
+    def _kept_secret(self) -> str:
+        secret = self._rows().secret("auth", deadline=time.monotonic() + FIRST_SECONDS)
+        if len(secret) < MIN_SECRET:  # signed with an empty key, anyone's token would be good
+            raise StoreError("The signing secret in the store is damaged: set MCP_AUTH_SECRET, or delete its row.")
+        return secret
 
     def _revoked_ids(self) -> frozenset[str]:
         with self._lock:  # one asks, the others wait for its answer

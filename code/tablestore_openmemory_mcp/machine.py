@@ -1,0 +1,27 @@
+"""What kind of machine this process runs on."""
+
+from pathlib import Path
+
+_CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io")
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"  # PROC_PID_INIT_INO of the Linux kernel
+
+
+def in_container() -> bool:
+    """Whether this process runs in a Docker, Podman or Kubernetes container."""
+    return any(Path(mark).exists() for mark in _CONTAINER_MARKS)
+
+
+def in_pid_namespace() -> bool:
+    """Whether this Linux process sees a part of the machine's processes only, as in any container (and under WSL)."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()) != _FIRST_PID_NAMESPACE
+    except OSError:
+        return True
+
+
+def in_wsl() -> bool:
+    """Whether this Linux runs inside Windows."""
+    try:
+        return "microsoft" in Path("/proc/sys/kernel/osrelease").read_text().lower()
+    except OSError:
+        return False

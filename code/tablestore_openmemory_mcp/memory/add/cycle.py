@@ -1,0 +1,221 @@
+"""Mem0's cycle: extract facts, find related memories, let the LLM decide ADD, UPDATE, DELETE or NONE, commit."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ...errors import (
+    BudgetSpent,
+    DimensionMismatch,
+    LimitExceeded,
+    ModelDenied,
+    ModelError,
+    ModelTimedOut,
+    ModelUnavailable,
+)
+from ...settings import Settings
+from ...store.model import Memory, Snapshot
+from ..context import Job, Place
+from ..mem0.engine import AdditiveMem0, ScopedMem0, prompts
+from ..model import AddResult, Outcome
+from ..models.budget import Counts, MeteredChat
+from ..models.chat import ChatModel
+from ..models.embedder import AddEmbedder
+from ..models.structured_output import Chat, NotUnderstood
+from ..search.scope_index import ScopeIndex
+from ..unit_of_work import Unit, is_living
+from ..validation import likeness_key
+from ..writing import write
+from .deduplication import asked, sign, stands
+from .extraction import Extracted, extract
+from .fallback import MARK, pending, timed_out, unmarked
+from .forgetting import is_forgetting, is_instruction
+from .grounding import Grounding
+from .planner import Decider, Planner
+from .unembedded import marked, without_vector
+
+logger = logging.getLogger(__name__)
+
+NOTHING_WORTH = "Nothing in the text was worth remembering; nothing was stored."
+ALL_KNOWN = "All of it is already remembered; nothing was changed."
+KNOWN_FOR_LONGER = "All of it is already remembered, now for longer."
+A_COMMAND = (
+    "The text asks something of the memory itself, which no add does; nothing was stored or deleted. "
+    "delete_all_memories forgets everything."
+)
+NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
+TORN = "The LLM stopped half-way: the last of what was said may be missing."
+_TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
+
+
+class AddCycle:
+    """Thread-safe: one for the process. Each add gets a Mem0 of its own, bound to the scope."""
+
+    def __init__(self, settings: Settings, chat: ChatModel, counts: Callable[[], Counts]) -> None:
+        """`counts` tells where LLM calls are counted; asked only if there is a budget."""
+        self._settings = settings
+        self._chat = chat
+        self._counts = counts
+        self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
+        self._grounding = Grounding(self._prompts.extraction("")[0]["content"])
+        self._falls_back = settings.add_fallback == "verbatim"
+
+    def run(self, place: Place, text: str, job: Job) -> AddResult:
+        """What `text` did to the scope. Raises LimitExceeded, Busy, a ModelError or a StoreError; then nothing was."""
+        base = place.store.snapshot(deadline=job.deadline)
+        if stands(base, self._name(text, job)):
+            return AddResult([], ALL_KNOWN)
+        if place.embedder:
+            place = replace(place, embedder=AddEmbedder(place.embedder))
+        if self._settings.pipeline == "additive":
+            return self._add_only(place, base, text, job)
+        remaining = job.deadline - time.monotonic()
+        hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining) if self._falls_back else job
+        try:
+            base = self._caught_up(place, base, hurried, job.deadline)
+            if stands(base, self._name(text, job)):
+                return AddResult([], ALL_KNOWN)
+            return self._by_way_of_mem0(place, base, text, hurried)
+        except NotUnderstood as e:  # losing what a person wanted remembered is worse than storing it whole
+            return self._word_for_word(place, text, job, e)
+        except (ModelUnavailable, ModelDenied) as e:
+            if not self._falls_back:
+                raise
+            return self._word_for_word(place, text, job, e)
+
+    def _by_way_of_mem0(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
+        done: list[AddResult] = []
+
+        def step(said: str, metadata: Mapping[str, Any]) -> Sequence[Outcome]:
+            done.append(self._remember(place, base, said, replace(job, metadata=metadata))[0])
+            return done[0].results
+
+        ScopedMem0(place.store.scope, step).remember(text, job.metadata)
+        return done[0]
+
+    def _remember(
+        self, place: Place, base: Snapshot, text: str, job: Job, replaces: str | None = None
+    ) -> tuple[AddResult, Snapshot]:
+        """What came of `text`, and the scope after it."""
+        chat = self._metered(place)
+        extracted = extract(chat, self._prompts, text, job, self._grounding, place.embedder)
+        if not extracted.facts and not replaces:
+            return AddResult([], NOTHING_WORTH), base
+        decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
+        planner = Planner(extracted.facts, job, place, decider, replaces)
+
+        def make(latest: Snapshot) -> Unit:
+            unit = marked(planner.unit(latest), place.embedder)
+            whole = not extracted.torn and not extracted.invented and not planner.withheld
+            return sign(unit, self._name(text, job)) if whole else unit
+
+        unit, after = write(place.store, make, job.deadline, base)
+        notes = [] if unit.outcomes else [_why_nothing(extracted.facts, unit)]
+        notes += [*_left_out(extracted), *without_vector(unit, place.embedder)]
+        if planner.withheld:
+            notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
+        return AddResult(unit.outcomes, " ".join(notes) or None), after
+
+    def _add_only(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
+        """Mem0's own pipeline; of what it extracted, what is not yet known is added."""
+        if place.embedder is None:
+            raise ValueError("Mem0's own pipeline needs an embedder")
+        drawn = Unit(base, job.actor)
+        mem0 = AdditiveMem0(place.store, drawn, place.embedder, self._metered(place), job)
+        mem0.remember(text, job.metadata)
+        if not drawn.changes:
+            return AddResult([], NOTHING_WORTH)
+        job.progress("writing")
+
+        def make(latest: Snapshot) -> Unit:
+            unit = marked(_unknown_of(drawn, latest, place.index, job.expires_at), place.embedder)
+            return unit if mem0.llm.torn else sign(unit, self._name(text, job))
+
+        unit, _ = write(place.store, make, job.deadline, base)
+        notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
+        notes += without_vector(unit, place.embedder)
+        return AddResult(unit.outcomes, " ".join(notes) or None)
+
+    def _caught_up(self, place: Place, base: Snapshot, job: Job, deadline: float) -> Snapshot:
+        """The scope after what an outage left was reconciled, before anything newer. An LLM that is still away ends
+        it; `deadline`: until when that can be noted."""
+        for memory in pending(base):
+            plain = unmarked(memory)
+            theirs = replace(job, metadata=plain.metadata, expires_at=memory.expires_at)
+            try:
+                _, base = self._remember(place, base, memory.text, theirs, replaces=memory.id)
+            except ModelTimedOut:
+                write(place.store, partial(_touched, new=timed_out(memory)), deadline, base)
+                raise
+            except (ModelUnavailable, ModelDenied, DimensionMismatch):
+                raise
+            except BudgetSpent:
+                raise
+            except (ModelError, LimitExceeded) as e:  # not understood, filtered, too large: it would let no add pass
+                logger.warning("a text from an outage stays word for word: %s", e)
+                _, base = write(place.store, partial(_touched, new=plain), job.deadline, base)
+        return base
+
+    def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
+        waiting = replace(job, metadata={**job.metadata, **MARK})
+        try:
+            planner = Planner([text], waiting, place)
+        except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
+            logger.info("stored without a vector: %s", e)
+            planner = Planner([text], waiting, replace(place, embedder=None))
+
+        def make(latest: Snapshot) -> Unit:
+            return marked(planner.unit(latest), place.embedder)
+
+        unit, _ = write(place.store, make, job.deadline)
+        if not unit.changes:
+            return AddResult([], ALL_KNOWN)
+        return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
+
+    def _metered(self, place: Place) -> Chat:
+        per_day = self._settings.llm_calls_per_user_per_day
+        return MeteredChat(self._chat, self._counts(), place.store.scope.user_id, per_day) if per_day else self._chat
+
+    def _name(self, text: str, job: Job) -> str:
+        """Names what is asked about `text`: with other prompts, by another model, on another day, it is another."""
+        own = self._settings.mem0_update_memory_prompt or ""
+        question = [message["content"] for message in self._prompts.extraction(text)]
+        return asked(self._settings.pipeline, self._settings.llm_model, own, str(job.expires_at), *question)
+
+
+def _left_out(extracted: Extracted) -> Sequence[str]:
+    notes = [TORN] if extracted.torn else []
+    if extracted.invented:
+        what = "One fact" if extracted.invented == 1 else f"{extracted.invented} facts"
+        notes.append(f"{what} that the LLM gave was left out, as the text does not say it.")
+    return notes
+
+
+def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
+    if all(map(is_instruction, facts)):
+        return A_COMMAND
+    if any(map(is_forgetting, facts)):
+        return NOTHING_TO_FORGET
+    return KNOWN_FOR_LONGER if unit.prolongs else ALL_KNOWN
+
+
+def _touched(base: Snapshot, new: Memory) -> Unit:
+    unit = Unit(base)
+    if unit.get(new.id) is not None:
+        unit.touch(new)
+    return unit
+
+
+def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex, expires_at: int | None) -> Unit:
+    """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`."""
+    unit = Unit(base, drawn.actor)
+    known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
+    for new in (c.new for c in drawn.changes if c.new):
+        key = likeness_key(new.text)
+        if key not in known:
+            known.add(key)
+            unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=expires_at)
+    return unit

@@ -1,0 +1,134 @@
+"""What texts prove about each other: whether a fact is about a memory; what a text says, keeps and adds.
+
+A small model's decision names the wrong memory often enough that it is not obeyed without evidence. The evidence is in
+the words and in the vectors; benchmarks/evidence.py measures both on pairs of both languages. Every function is linear
+in the texts.
+"""
+
+import re
+from itertools import pairwise
+from math import sqrt
+
+from ...normalization import normalized
+from ..search.tokens import tokens
+
+_PER_SHARED_WORDS = 15.0  # standard deviations that full likeness in words is worth
+_MOST_MEANING = 5.0  # standard deviations; a higher cosine proves no more
+
+# Terms that say how somebody stands to a thing, not what the thing is: any two memories of a person may share them.
+_ATTITUDES = frozenset(
+    tokens("like likes love loves prefer prefers enjoy enjoys want wants use uses using used need needs wish wishes")
+    + tokens("favorite favourite user 喜欢喜爱想要使用需要希望用户")
+)
+# Terms that change nothing about what is said.
+_FILLERS = frozenset(
+    tokens("really usually generally currently now also still very quite always user")
+    + tokens("用户现在目前平时通常一般经常一直非常还很")
+)
+# Terms that say when, how often or how many: they tell what a memory says, but not what it is about.
+_TIMES = frozenset(
+    tokens("last next new old ago since until first second time today tomorrow yesterday daily weekly monthly")
+    + tokens("year years month months week weeks day days every morning evening afternoon night noon")
+    + tokens("monday tuesday wednesday thursday friday saturday sunday january february march april may june july")
+    + tokens("august september october november december one two three four five six seven eight nine ten")
+    + tokens("一二三四五六七八九十两几个只条每天年月日周上下今明昨早晚前后午点时候里中家大小多少去来到说做放打看")
+)
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|without|cannot|nothing|none|stop|stopped|stops|quit|hates?|hated|dislikes?|disliked|avoids?"
+    r"|avoided|former|formerly)\b|n['’]t\b|[不没沒無无别勿未非]|讨厌|討厭|停止|戒",
+    re.IGNORECASE,
+)
+_SAYING_LITTLE = _ATTITUDES | _FILLERS | _TIMES
+_CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
+_NUMBER = re.compile(r"\d+")
+_CLAUSE_END = re.compile(r"[;；。！？!?\n]|\.\s")
+
+Terms = frozenset[str]
+
+
+def strength(fact: str, memory: str, deviations: float | None) -> float:
+    """How strongly `fact` seems to be about `memory`, in standard deviations above unrelated texts.
+
+    `deviations`: how far their cosine is above that of unrelated texts (see Spread); None if one has no vector.
+    """
+    return min(deviations or 0.0, _MOST_MEANING) + _PER_SHARED_WORDS * likeness(fact, memory)
+
+
+def likeness(a: str, b: str) -> float:
+    """How far two texts are about the same things by their words, 0 to 1. Chinese characters count alone and in pairs:
+    single ones are shared by chance, and pairs miss much."""
+    one, other = _subject(a), _subject(b)
+    return (_ochiai(one[0], other[0]) + _ochiai(one[1], other[1])) / 2
+
+
+def carries(text: str, fact: str, memory: str, least: float = 0.6) -> bool:
+    """Whether `text`, a rewritten `memory`, says what `fact` adds to it: `least` of its new terms, and every number."""
+    said, known = terms(fact), terms(memory)
+    added = said - known or said
+    return _share(added, terms(text)) >= least and _numbers(fact) <= _numbers(text)
+
+
+def covers(text: str, other: str) -> bool:
+    """Whether `text` says nearly all that `other` says."""
+    return _share(terms(other), terms(text)) >= 0.8 and _numbers(other) <= _numbers(text)
+
+
+def invents(text: str, *sources: str) -> bool:
+    """Whether `text` says more than its `sources`: a number that none of them holds, or a third of its terms."""
+    known = Terms().union(*map(terms, sources))
+    numbers = set[str]().union(*map(_numbers, sources))
+    return not _numbers(text) <= numbers or _share(terms(text), known) < 0.66
+
+
+def loses(text: str, memory: str, fact: str) -> bool:
+    """Whether a clause of `memory`, which has several, is neither in `text`, its replacement, nor about `fact`."""
+    clauses = [c for c in _CLAUSE_END.split(memory) if terms(c)]
+    kept, concerned = terms(text), terms(fact)
+    return len(clauses) > 1 and any(_share(terms(c), kept) < 0.5 and not terms(c) & concerned for c in clauses)
+
+
+def reduces(text: str, memory: str, fact: str) -> bool:
+    """Whether `text` is `memory` without something that `fact` speaks of, and says nothing else."""
+    rest, whole = terms(text), terms(memory)
+    return bool(rest) and rest < whole and bool((whole - rest) & terms(fact)) and not loses(text, memory, fact)
+
+
+def says_nothing_new(fact: str, memory: str) -> bool:
+    """Whether every word of `fact` that says anything is in `memory`, denied in both or in neither."""
+    said = frozenset(tokens(fact)) - _FILLERS
+    return bool(said) and said <= frozenset(tokens(memory)) and agrees(fact, memory)
+
+
+def agrees(fact: str, memory: str) -> bool:
+    """Whether `fact` holds no number that `memory` lacks, and both deny something or neither does."""
+    return _numbers(fact) <= _numbers(memory) and denies(fact) == denies(memory)
+
+
+def denies(text: str) -> bool:
+    """Whether `text` says that something is not, or is no more."""
+    return bool(_NEGATION.search(text))
+
+
+def terms(text: str) -> Terms:
+    """The terms of `text` that say something; all of its terms if none does."""
+    every = frozenset(tokens(text))
+    return every - _ATTITUDES - _FILLERS or every
+
+
+def _subject(text: str) -> tuple[Terms, Terms]:
+    """The terms that tell what `text` is about; and the same with CJK characters in pairs."""
+    alone = terms(text) - _TIMES or frozenset(tokens(text))
+    pairs = (a + b for run in _CJK_RUN.findall(text) for a, b in pairwise(run) if not {a, b} <= _SAYING_LITTLE)
+    return alone, frozenset([*pairs, *(t for t in alone if not _CJK_RUN.fullmatch(t))]) or alone
+
+
+def _ochiai(a: Terms, b: Terms) -> float:
+    return len(a & b) / sqrt(len(a) * len(b)) if a and b else 0.0
+
+
+def _share(part: Terms, whole: Terms) -> float:
+    return len(part & whole) / len(part) if part else 1.0
+
+
+def _numbers(text: str) -> set[str]:
+    return set(_NUMBER.findall(normalized("NFKC", text)))

@@ -1,0 +1,56 @@
+"""From what was said to the facts worth remembering."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..context import Job
+from ..models.embedder import Embedder
+from ..models.forms import facts_form
+from ..models.parsing import Unparseable, all_facts_in, sound
+from ..models.prompts import Prompts
+from ..models.structured_output import Chat, NotUnderstood, ask, whole
+from .grounding import Grounding
+
+_LONGEST_FACT = 4_000  # characters; a model that answers with more has not extracted anything
+_COMPLAINT = (
+    "these facts are not in the input: {}. Give only what the user says in the input, nothing of the instructions"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """`torn`: the model stopped half-way, twice, and what it had not finished is missing. `invented`: how many facts
+    were left out because the text does not say them."""
+
+    facts: Sequence[str]
+    torn: bool = False
+    invented: int = 0
+
+
+def extract(
+    chat: Chat, prompts: Prompts, text: str, job: Job, grounding: Grounding, embedder: Embedder | None
+) -> Extracted:
+    """The facts in `text`, in its language. Raises NotUnderstood if two answers are of no use, or a ModelError."""
+    job.progress("extracting facts")
+
+    def read(answer: str) -> list[str]:
+        facts = [sound(fact, text) for fact in all_facts_in(answer)]
+        if any(len(fact) > max(_LONGEST_FACT, len(text)) for fact in facts):
+            raise Unparseable("a fact in it is longer than what was said")
+        return facts
+
+    def invented(facts: Sequence[str]) -> set[str]:
+        return grounding.invented(list(dict.fromkeys(facts)), text, embedder, job.deadline)
+
+    def objection(facts: Sequence[str]) -> str | None:
+        wrong = invented(facts)
+        return _COMPLAINT.format("; ".join(sorted(wrong))) if wrong else None
+
+    reading = ask(
+        chat, prompts.extraction(text), read, deadline=job.deadline, form=facts_form(text), objection=objection
+    )
+    facts = list(dict.fromkeys(whole(reading)))
+    wrong = invented(facts)
+    if wrong and len(wrong) == len(facts):
+        raise NotUnderstood("The LLM gave only facts that the text does not say, twice")
+    return Extracted([fact for fact in facts if fact not in wrong], reading.torn, len(wrong))

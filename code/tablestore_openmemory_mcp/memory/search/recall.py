@@ -1,0 +1,94 @@
+"""Search one scope: the query's vector and the scope's head at the same time, then one order over everything."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import ModelError
+from ...store.model import ScopeStore, Snapshot
+from ..model import Hit
+from ..models.embedder import Embedder
+from ..models.query_embedder import QueryEmbedder
+from .improving import Improver
+from .ranking import best, order
+from .scope_index import ScopeIndex, cosines
+
+_BY_VECTOR, _BY_WORDS = 200, 200  # candidates of a large scope
+_SAMPLE = 100  # its memories whose cosines tell how the others' spread
+
+
+class Recall:
+    """The embedder is asked in a thread of its own while the calling one reads the store."""
+
+    def __init__(self, embedder: Embedder | None, min_score: float) -> None:
+        self._queries = QueryEmbedder(embedder) if embedder else None
+        self._model = embedder.model if embedder else ""
+        self._improver = Improver(embedder)
+        self._min_score = min_score
+
+    def search(self, store: ScopeStore, index: ScopeIndex, query: str, limit: int, deadline: float) -> list[Hit]:
+        """At most `limit` memories, best first. Raises a StoreError.
+
+        Without the embedder's help they are ranked by words alone, and a note says why.
+        """
+        asked = self._queries.ask(query, deadline) if self._queries else None
+        snapshot = store.snapshot(deadline=deadline)
+        if self._queries is None or asked is None:
+            snapshot = self._improver.improved(store, snapshot, index, deadline)
+            return _by_words(snapshot, index, query, limit)
+        try:
+            vector = self._queries.wait(asked, deadline)
+        except ModelError as e:
+            return _noted(_by_words(snapshot, index, query, limit), f"Ranked by words alone: {e}.")
+        snapshot = self._improver.improved(store, snapshot, index, deadline)
+        return self._by_both(store, snapshot, index, query, vector, limit, deadline)
+
+    def _by_both(
+        self,
+        store: ScopeStore,
+        snapshot: Snapshot,
+        index: ScopeIndex,
+        query: str,
+        vector: NDArray[np.float32],
+        limit: int,
+        deadline: float,
+    ) -> list[Hit]:
+        living = index.living(snapshot)
+        memories = living.memories
+        ids = [m.id for m in memories]
+        [lexical] = index.bm25(snapshot, [query], memories)
+        sample = range(0, len(ids), 1 if snapshot.with_vectors else max(1, len(ids) // _SAMPLE))
+        by_words = [i for i in best(lexical, _BY_WORDS) if lexical[i] > 0]
+        also = {ids[i] for i in (*sample, *by_words)}
+        found = store.candidates(snapshot, vector[None, :], self._model, k=_BY_VECTOR, also=also, deadline=deadline)
+        dense = cosines(found, vector[None, :], ids)[0]
+        # In a large scope, what neither the index nor the words proposed has no cosine, and is left out.
+        ranked = order(dense, lexical, living.made, dense[list(sample)])
+        hits = []
+        for i in ranked[~np.isnan(dense[ranked]) | (lexical[ranked] > 0)].tolist():
+            if np.isnan(dense[i]):
+                if memories[i].vector_model != self._model:
+                    hits.append(Hit(memories[i]))
+            elif (score := float(np.clip((1 + dense[i]) / 2, 0, 1))) >= self._min_score:
+                hits.append(Hit(memories[i], score))
+            if len(hits) == limit:
+                break
+        return hits
+
+
+def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> list[Hit]:
+    """Without an embedder: what shares words with the query; if nothing does, the newest, marked as such."""
+    memories = index.living(snapshot).memories
+    [scores] = index.bm25(snapshot, [query], memories)
+    found = [memories[i] for i in best(scores, limit) if scores[i] > 0]
+    if found:
+        return [Hit(m) for m in found]
+    newest = sorted(memories, key=lambda m: m.updated_at, reverse=True)
+    return [Hit(m, note="newest") for m in newest[:limit]]
+
+
+def _noted(hits: Sequence[Hit], note: str) -> list[Hit]:
+    """With the `note` on the first of `hits`: each costs the model that reads it, and all have it in common."""
+    return [replace(hit, note=note if hit.note is None else f"{hit.note}. {note}") for hit in hits[:1]] + list(hits[1:])

@@ -1,0 +1,1 @@
+"""Whose a loopback connection is, as the operating system tells."""

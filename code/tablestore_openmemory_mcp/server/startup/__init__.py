@@ -1,0 +1,1 @@
+"""What a person is told at the start: the banner, and the blocks to paste into a client."""

@@ -1,0 +1,1 @@
+"""The door to the Tablestore SDK: requests, deadlines, retries, failures, credentials, and the embedded store."""

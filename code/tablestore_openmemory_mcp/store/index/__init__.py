@@ -1,0 +1,1 @@
+"""Large scopes: the search index, and the candidates that it proposes."""

@@ -1,0 +1,1 @@
+"""Exact snapshots of a scope: loading, refreshing by the ring, the cache that bounds them."""

@@ -1,0 +1,1 @@
+"""What is on the disk: the engine over SQLite, damage and full disks, upkeep, the dump."""

@@ -1,0 +1,1 @@
+"""Tables and secondary indexes: their schemas and the catalog."""
