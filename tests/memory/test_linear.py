@@ -36,7 +36,7 @@ from tablestore_openmemory_mcp.store.model import text_hash
 _MADE_AT_RUN_TIME = {
     "tablestore_emulator.search.evaluate": "a wildcard pattern has at most 32 characters",
     "tablestore_emulator.search.dates": "made of our own pieces, each of a fixed width",
-    "tablestore_emulator.rows.rows.filters": "a filter's own regular expression, from whoever holds the key",
+    "tablestore_emulator.rows.rows.filters": "at most two repeats, on texts of at most 512 characters",
 }
 _MODULES = [
     found.name
