@@ -115,6 +115,7 @@ def test_a_part_of_a_text_by_a_regular_expression() -> None:
 
 @pytest.mark.parametrize("regex", [
     "(a+)+$", "(?:a*)*b", "(a|a)+", "(a{2,9}){2,}", "a?" * 30 + "a" * 30, "(a|a)(a|a)(a|a)b", "(?=a+)a", "a*a*a*b",
+    "a" * 101,
 ])  # fmt: skip
 def test_a_regular_expression_that_could_hold_everybody_up_is_refused(regex: str) -> None:
     with pytest.raises(OtsError, match="not supported"):

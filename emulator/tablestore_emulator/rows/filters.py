@@ -12,9 +12,11 @@ from ..protocol.protobufs import parse
 
 MAX_CONDITIONS = 10
 _RULE_CHARACTERS = 512  # of a value that a regular expression is tried on; with _RULE_CHOICES, under a second
+_RULE_LENGTH = 100  # of the expression itself
 _RULE_CHOICES = 2  # repeats and alternatives of one: each multiplies the ways to fit it
 _PIECES = re.compile(
-    r"\\.|\[\^?\]?(?:\\.|[^]\\])*\]|(?P<open>\(\?:|\((?!\?))|(?P<choice>(?:[*+?]|\{[\d,]*\})[?+]?|\|)|.", re.DOTALL
+    r"\\.|\[\^?\]?(?:\\.|[^]\\]){0,100}\]|(?P<open>\(\?:|\((?!\?))|(?P<choice>(?:[*+?]|\{[\d,]*\})[?+]?|\|)|.",
+    re.DOTALL,
 )
 _CASTS: dict[int, tuple[int, Callable[[str], Value]]] = {
     pb.VT_INTEGER: (INTEGER, int),
@@ -147,6 +149,8 @@ class _TransferRule:
 
 def _check_rule(regex: str) -> None:
     """Refuse what backtracking could take for ever on: everybody would wait."""
+    if len(regex) > _RULE_LENGTH:
+        raise unsupported(f"A filter's regular expression of more than {_RULE_LENGTH} characters")
     choices, before = 0, ""
     for piece in _PIECES.finditer(regex):
         if piece["choice"]:
