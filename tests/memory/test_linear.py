@@ -37,7 +37,7 @@ _MADE_AT_RUN_TIME = {
     "tablestore_emulator.search.evaluate": "a wildcard pattern has at most 32 characters",
     "tablestore_openmemory_mcp.memory.models.lenient": "one of a few quotation marks, escaped",
     "tablestore_emulator.search.dates": "made of our own pieces, each of a fixed width",
-    "tablestore_emulator.rows.filters": "a filter's own regular expression, from whoever holds the key",
+    "tablestore_emulator.rows.filters": "at most two repeats, on texts of at most 512 characters",
 }
 _MODULES = [
     found.name
