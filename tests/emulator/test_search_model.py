@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     Exists,
     FieldSort,
@@ -28,6 +27,7 @@ from tablestore_emulator.search.query import (
     Terms,
 )
 from tablestore_emulator.search.schema import FieldSpec, FieldType, IndexSpec
+from tablestore_emulator.search.search_index import SearchIndex
 from tablestore_emulator.search.values import Row
 
 SPEC = IndexSpec.of(

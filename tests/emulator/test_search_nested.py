@@ -4,8 +4,7 @@ import pytest
 
 from support.search_engine import ask, found, index_of, put
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     Exists,
     Nested,
@@ -14,6 +13,7 @@ from tablestore_emulator.search.query import (
     Terms,
 )
 from tablestore_emulator.search.schema import FieldSpec, FieldType
+from tablestore_emulator.search.search_index import SearchIndex
 
 
 def nested() -> SearchIndex:
@@ -49,5 +49,5 @@ def test_nested_objects_survive_compaction():
     index = nested()
     for n in range(9000):
         put(index, f"n{n % 3}", tags=f'[{{"name": "t{n}"}}]')
-    assert index.size < 9000
+    assert index.documents.size < 9000
     assert found(index, Nested("tags", Terms("tags.name", ("t8999", "t1", "red")))) == f"a b n{8999 % 3}"

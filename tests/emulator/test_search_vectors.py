@@ -7,8 +7,7 @@ import pytest
 
 from support.search_engine import BY_SCORE, ask, delete, found, index_of, put, scores
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     Exists,
     Knn,
@@ -18,6 +17,7 @@ from tablestore_emulator.search.query import (
     Terms,
 )
 from tablestore_emulator.search.schema import FieldSpec, FieldType, Metric
+from tablestore_emulator.search.search_index import SearchIndex
 
 
 def vectors(metric: Metric, dimension: int = 2) -> SearchIndex:
@@ -90,8 +90,8 @@ def test_a_rewritten_row_is_found_by_what_it_is_now_and_vector_memory_is_used_ag
         put(index, f"{n % 7}", v=f"[1, {n // 7 + n % 7}]", k=f"k{n}")
     assert found(index, MatchAll()) == "0 1 2 3 4 5 6"
     assert found(index, Terms("k", ("k9999", "k1"))) == str(9999 % 7)
-    assert index.size < 10_000
-    blocks = index.field("v")._blocks  # type: ignore[attr-defined]  # the memory is the point of this test
+    assert index.documents.size < 10_000
+    blocks = index.documents.field("v")._blocks  # type: ignore[attr-defined]  # the memory is the point of this test
     assert sum(block.nbytes for block in blocks) == 4096 * 2 * 4
     put(index, "5", v="[1, 0]")
     assert found(index, Knn("v", (1.0, 0.0), 1), *BY_SCORE) == "5"
