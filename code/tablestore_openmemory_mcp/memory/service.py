@@ -12,7 +12,6 @@ from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
 from .add.planner import Planner
-from .add.unembedded import marked, without_vector
 from .context import Job, Place
 from .credentials import refuse_credentials
 from .model import AddResult, Hit, Outcome, Page, Progress
@@ -22,6 +21,7 @@ from .models.endpoint import Endpoint
 from .paging import page
 from .search.recall import Recall
 from .search.scope_index import ScopeIndexes
+from .unembedded import marked, without_vector
 from .unit_of_work import Unit, now_ms
 from .validation import checked_text
 from .writing import write

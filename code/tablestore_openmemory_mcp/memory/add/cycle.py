@@ -26,6 +26,7 @@ from ..models.chat import ChatModel
 from ..models.embedder import AddEmbedder
 from ..models.structured_output import Chat, NotUnderstood
 from ..search.scope_index import ScopeIndex
+from ..unembedded import marked, without_vector
 from ..unit_of_work import Unit, is_living
 from ..validation import likeness_key
 from ..writing import write
@@ -35,7 +36,6 @@ from .fallback import MARK, pending, timed_out, unmarked
 from .forgetting import is_forgetting, is_instruction
 from .grounding import Grounding
 from .planner import Decider, Planner
-from .unembedded import marked, without_vector
 
 logger = logging.getLogger(__name__)
 

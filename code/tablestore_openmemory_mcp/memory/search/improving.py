@@ -14,8 +14,8 @@ from ...errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailab
 from ...scope import Scope
 from ...store.commit.redo import nbytes
 from ...store.model import Change, Conflict, Memory, ScopeStore, Snapshot
-from ..add.unembedded import as_refused, is_refused
 from ..models.embedder import BATCH, Embedder, row
+from ..unembedded import as_refused, is_refused
 from ..unit_of_work import COMMIT_BYTES, Unit
 from .scope_index import ScopeIndex
 

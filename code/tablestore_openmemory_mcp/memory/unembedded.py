@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...store.model import Memory, text_hash
-from ..models.embedder import AddEmbedder, Embedder
-from ..unit_of_work import Unit
+from ..store.model import Memory, text_hash
+from .models.embedder import AddEmbedder, Embedder
+from .unit_of_work import Unit
 
 _MARK = "no_vector"
 
