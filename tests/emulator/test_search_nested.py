@@ -25,7 +25,7 @@ def nested() -> SearchIndex:
     return index
 
 
-def test_nested_objects_match_one_by_one():
+def test_nested_objects_match_one_by_one() -> None:
     index = nested()
     both = Bool(must=(Terms("tags.name", ("red",)), Terms("tags.n", (2,))))
     assert found(index, Nested("tags", both)) == "b"
@@ -39,13 +39,13 @@ def test_nested_objects_match_one_by_one():
 
 
 @pytest.mark.parametrize(("mode", "score"), [("none", 0), ("avg", 1.5), ("max", 2), ("min", 1), ("total", 3)])
-def test_one_score_from_those_of_the_objects(mode: str, score: float):
+def test_one_score_from_those_of_the_objects(mode: str, score: float) -> None:
     one, two = Range("tags.n", low=0), Bool(must=(Range("tags.n", low=1),))
     page = ask(nested(), Nested("tags", Bool(should=(one, two)), mode), ScoreSort())
     assert {hit.key: hit.score for hit in page.hits}[b"a"] == score
 
 
-def test_nested_objects_survive_compaction():
+def test_nested_objects_survive_compaction() -> None:
     index = nested()
     for n in range(9000):
         put(index, f"n{n % 3}", tags=f'[{{"name": "t{n}"}}]')

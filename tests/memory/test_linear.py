@@ -72,7 +72,7 @@ def _patterns(module: str) -> list[tuple[re.Pattern[str], bool]]:
         if isinstance(call.args[0], ast.Constant):
             how = call.func.attr if isinstance(call.func, ast.Attribute) else ""
             if how != "compile":  # those are held under a name
-                found.append((re.compile(call.args[0].value), how not in ("match", "fullmatch")))
+                found.append((re.compile(str(call.args[0].value)), how not in ("match", "fullmatch")))
     return found
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
@@ -133,12 +134,11 @@ def test_the_next_day_a_text_may_mean_something_else(
 ) -> None:
     serving.add(scope, "我明天去北京出差")
 
-    class Tomorrow(prompts.date):
+    class Tomorrow(date):
         @classmethod
         def today(cls) -> "Tomorrow":
-            return cls.fromordinal(prompts_date.today().toordinal() + 1)
+            return cls.fromordinal(date.today().toordinal() + 1)
 
-    prompts_date = prompts.date
     monkeypatch.setattr(prompts, "date", Tomorrow)
     fake.forget()
     serving.add(scope, "我明天去北京出差")

@@ -4,6 +4,7 @@ never in the way."""
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def put(store: AnyStore, scope: Scope, texts: list[str], *, expired: bool = True
     for text in texts:
         unit = Unit(base)
         unit.add(text, None, None, expires_at=at - 1 if expired else None)
-        base = store.scope(scope).commit(unit.changes, base=base)  # type: ignore[arg-type]
+        base = store.scope(scope).commit(unit.changes, base=base)
 
 
 def held(store: AnyStore, scope: Scope) -> list[Memory]:
@@ -193,7 +194,7 @@ def test_a_refused_text_stops_no_other_and_is_not_sent_again(
 ) -> None:
     put(plain, scope, [f"number {n}" for n in range(25)] + ["forbidden"], expired=False)
 
-    def refusal(texts: Sequence[str], *_: object) -> protocol.Reply | None:
+    def refusal(texts: Sequence[str], *_: object) -> Any:
         return protocol.error(400, "Inappropriate content.") if "forbidden" in texts else None
 
     monkeypatch.setattr(protocol, "embedding_refusal", refusal)

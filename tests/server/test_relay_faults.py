@@ -5,6 +5,7 @@ is cut; 404 only for what never is; else that it is not known. Two relays of thi
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import pytest
@@ -60,7 +61,7 @@ class Pair:
 
     def delivered(self) -> list[int]:
         """Which messages the session has got since it was last asked."""
-        got = []
+        got: list[Any] = []
         with contextlib.suppress(anyio.WouldBlock, anyio.EndOfStream):
             while True:
                 got.append(self.session._from_client.receive_nowait().message.id)  # type: ignore[union-attr]

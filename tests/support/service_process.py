@@ -63,7 +63,8 @@ def main(environ: dict[str, str], user_id: str, client_name: str) -> None:
     service = composition.memory()
     import openai  # noqa: F401 - now, so that processes that begin together do
     import tablestore  # noqa: F401
-    import tablestore_openmemory_mcp.memory.mem0_engine  # noqa: F401
+
+    import tablestore_openmemory_mcp.memory.mem0.engine  # noqa: F401
 
     _say(answer="ready")
     for line in sys.stdin:
