@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make run    start the server on 0.0.0.0:8765 (no account, no key needed)"
+	@echo "make check  lint and type check alone"
 	@echo "make test   lint, type check and run the tests"
 	@echo "            longer ones: test-slow test-clients test-conformance test-fuzz test-leaks test-fc test-real"
 	@echo "make package, make template    what Function Compute deploys, and what s init gives"
@@ -42,7 +43,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.installed-dev
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2 # without a cache 13 s instead of 25, on two cores
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 -m "not slow and not real"
