@@ -95,7 +95,7 @@ def test_a_start_that_fails(tmp_path: Path) -> None:
     """Something that the application needs cannot be made when it begins to serve."""
     script = (
         "import sys, contextlib\n"
-        "from tablestore_openmemory_mcp.server.http import HttpEndpoint\n"
+        "from tablestore_openmemory_mcp.server.transports.http import HttpEndpoint\n"
         "@contextlib.asynccontextmanager\n"
         "async def failing(self):\n"
         "    raise OSError('no')\n"
