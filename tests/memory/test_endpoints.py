@@ -25,10 +25,13 @@ def test_an_embedder_elsewhere_is_asked_there_with_its_own_key(
         assert service.add(scope, "我住在上海").results
         assert (fake.count("chat"), fake.count("embeddings")) == (1, 0)
         assert (other.count("chat"), other.count("embeddings")) == (0, 1)
+        [memory] = service.list(scope).memories
         with other.failing("embeddings", Fault.refused_key()), pytest.raises(ModelDenied, match="EMBEDDER_API_KEY"):
-            service.search(scope, "上海")
+            service.update(scope, memory.id, "我住在北京")
         with other.failing("embeddings", Fault.garbage()), pytest.raises(ModelDenied, match="EMBEDDER_BASE_URL"):
-            service.search(scope, "上海")
+            service.update(scope, memory.id, "我住在北京")
+        with other.failing("embeddings", Fault.refused_key()):
+            assert "EMBEDDER_API_KEY" in (service.search(scope, "上海")[0].note or "")
         with fake.failing("chat", Fault.refused_key()), pytest.raises(ModelDenied, match="OPENAI_API_KEY"):
             service.add(scope, "我喜欢吃辣的东西")
 

@@ -15,10 +15,10 @@ from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainScopeStore, PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.memory.add.related import MOST, NEAR, Nearby, nearest, ranked
 from tablestore_openmemory_mcp.memory.context import Place
-from tablestore_openmemory_mcp.memory.models.embedder import Embedder
+from tablestore_openmemory_mcp.memory.models.embedder import BATCH, Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex
-from tablestore_openmemory_mcp.memory.search.spread import ASSUMED, SCRIPTS, Spreads, spread_among
+from tablestore_openmemory_mcp.memory.search.spread import ASSUMED, SCRIPTS, UNRELATED, Script, Spreads, spread_among
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
@@ -184,22 +184,37 @@ def test_a_newcomer_is_asked_about_if_it_is_among_the_closest(
 def test_an_embedder_is_asked_once_how_unrelated_texts_spread(
     make: Callable[..., MemoryService], fake: FakeOpenAI, scope: Scope
 ) -> None:
-    """Not for what is compared with nothing, and not again while it cannot tell."""
+    """In the same request as an add's own texts, as many as there is room for, until it is known."""
+    service = make()
+    service.add(scope, "我住在上海")
+    service.add(scope, "我喜欢吃辣的东西")
+    first, second = (r.inputs for r in fake.requests if r.kind == "embeddings")
+    assert len(first) == BATCH
+    assert set(first[1:]) <= set(UNRELATED["cjk"])
+    assert len(second) == 1, "known by now"
+
+
+@pytest.mark.parametrize("written", SCRIPTS)
+def test_the_spread_is_known_from_a_few_sentences(fake: FakeOpenAI, written: Script) -> None:
     spreads = Spreads()
     embedder = Embedder(Endpoint("key", fake.base_url), "text-embedding-v4", 256)
-    soon = time.monotonic() + 10
-    with fake.failing("embeddings", Fault.refused_key()):
-        assert not spreads.ask(embedder, "cjk", soon).learnt
-        assert spreads.ask(embedder, "cjk", soon) == ASSUMED
-    assert fake.count("embeddings") == 1
-    for written in SCRIPTS:
-        assert Spreads().ask(embedder, written, soon).learnt
-    learnt = spreads.ask(embedder, "other", soon)
-    assert learnt == spreads.ask(embedder, "other", soon) == Spreads().ask(embedder, "other", soon)
-    assert fake.count("embeddings") == 1 + len(SCRIPTS) + 2
-    fake.forget()
-    make().add(scope, "我住在上海")
-    assert fake.count("embeddings") == 1
+    assert spreads.known(embedder.model, written) == ASSUMED
+    for _ in range(2):
+        telling = spreads.wanted(embedder.model, written, 4)
+        assert len(telling) == 4
+        spreads.told(embedder.model, written, telling, embedder.embed(telling, deadline=time.monotonic() + 10))
+    assert spreads.known(embedder.model, written).learnt
+    assert spreads.wanted(embedder.model, written, 10) == ()
+    assert not spreads.known("another", written).learnt
+
+
+def test_a_sentence_that_the_embedder_refuses_takes_no_add_with_it(
+    make: Callable[..., MemoryService], fake: FakeOpenAI, scope: Scope
+) -> None:
+    fake.fail_next("embeddings", Fault("status", 400, message="Input data may contain inappropriate content."))
+    [outcome] = make().add(scope, "我住在上海").results
+    assert outcome.event == "ADD"
+    assert [len(r.inputs) for r in fake.requests if r.kind == "embeddings"] == [BATCH, 1]
 
 
 @pytest.mark.parametrize("n", [2, 20, 1000])

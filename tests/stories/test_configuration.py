@@ -134,12 +134,12 @@ def test_texts_and_lists_may_have_lines() -> None:
         {
             "MEM0_FACT_EXTRACTION_PROMPT": "Find\nfacts.\n",
             "TOOL_BLACK_LIST": '[\n"list_memories"\n]',
-            "MCP_AUTH_SECRET": "a" * 32 + ",\n" + "b" * 32,
+            "MCP_AUTH_SECRET": "abcdefgh" * 4 + ",\n" + "ijklmnop" * 4,
         }
     )
     assert loaded.mem0_fact_extraction_prompt == "Find\nfacts."
     assert loaded.tool_black_list == ("list_memories",)
-    assert loaded.auth_secrets == ("a" * 32, "b" * 32)
+    assert loaded.auth_secrets == ("abcdefgh" * 4, "ijklmnop" * 4)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="variables are bytes on POSIX alone")

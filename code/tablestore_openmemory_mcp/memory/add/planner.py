@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...errors import Busy, LimitExceeded
 from ...store.model import Memory, Snapshot
 from ..context import Job, Place
-from ..models.embedder import BATCH, Embedder, row
+from ..models.embedder import BATCH, AddEmbedder, Embedder, row
 from ..models.forms import update_form
 from ..models.parsing import Decision, decisions_in
 from ..models.prompts import Prompts
@@ -60,13 +60,14 @@ class Planner:
     def _embed(self, embedder: Embedder) -> NDArray[np.float32]:
         """The texts' vectors. Where it is not known how the embedder's cosines spread, sentences that tell it travel
         in the same request, if there is room."""
-        spreads, written = self._place.index.spreads, script("\n".join(self._texts))
-        room = 0 if self._decider is None or embedder.knows(self._texts) else BATCH - len(self._texts)
-        telling = spreads.wanted(embedder.model, written, room) if room > 0 else ()
-        vectors = embedder.embed([*self._texts, *telling], deadline=self._job.deadline)
-        if telling:
-            spreads.told(embedder.model, written, telling, vectors[len(self._texts) :])
-        return vectors[: len(self._texts)]
+        room = BATCH - len(self._texts)
+        if self._decider and room > 0 and isinstance(embedder, AddEmbedder) and not embedder.knows(self._texts):
+            spreads, written = self._place.index.spreads, script("\n".join(self._texts))
+            telling = spreads.wanted(embedder.model, written, room)
+            told = embedder.learn(self._texts, telling, deadline=self._job.deadline) if telling else None
+            if told is not None:
+                spreads.told(embedder.model, written, telling, told)
+        return embedder.embed(self._texts, deadline=self._job.deadline)
 
     @property
     def withheld(self) -> int:

@@ -23,7 +23,7 @@ from .forgetting import is_forgetting, is_instruction
 # how many of the contradicting pairs, and of the unrelated ones, reach each bar.
 _LINKED = 2.2  # the model names the fact that its decision is about
 _TO_FORGET = 3.0  # it does not, but the person asks to forget something
-_EVIDENT = 4.1  # it does not; meaning alone does not reach it
+_EVIDENT = 4.1  # it does not; by meaning alone only what is hardly ever a coincidence
 _UNSAID = 2.0  # more, for an UPDATE whose own text does not say the fact: it may be any slip
 _SAME_WORDS = 0.3  # likeness from which an addition is taken to be of a fact
 # Share of what the fact's best memory has; below, another memory is meant.

@@ -82,10 +82,6 @@ class Embedder:
                 raise search.failure from None
         return Embedded(search.vectors, search.refused)
 
-    def knows(self, texts: Sequence[str]) -> bool:
-        """Whether `embed` would take no request for `texts`."""
-        return not texts
-
     def prepare(self) -> None:
         """Import what a request needs, which may take a second. Raises a ModelError."""
         self._endpoint.prepare()
@@ -193,7 +189,18 @@ class AddEmbedder(Embedder):
         return np.stack([self._known[text] for text in texts])
 
     def knows(self, texts: Sequence[str]) -> bool:
+        """Whether `embed` would take no request for `texts`."""
         return self._known.keys() >= set(texts)
+
+    def learn(self, texts: Sequence[str], along: Sequence[str], *, deadline: float) -> NDArray[np.float32] | None:
+        """Ask about `texts`, so that `embed` knows them, and in the same request about `along`, whose vectors are the
+        result. None if the embedder refuses any of it: then nothing was learnt."""
+        try:
+            made = self._embedder.embed([*texts, *along], deadline=deadline)
+        except TextRefused:
+            return None
+        self._known |= zip(texts, made, strict=False)
+        return made[len(texts) :]
 
     def embed_each(self, texts: Sequence[str], *, deadline: float) -> Embedded:
         vectors = self.embed(texts, deadline=deadline)

@@ -35,7 +35,9 @@ _LONGEST = 2_000  # characters looked at; a longer text is no sentence for anybo
 def said_to(principal: Principal, error: ServiceError) -> str:
     """The error's text as `principal` may read it. What is withheld is logged, under the request's id."""
     told = str(error)
-    if operates(principal) or not isinstance(error, StoreError | ModelError) or not names_a_place(told):
+    if operates(principal):
+        return f"{told.rstrip('.')}: {error.detail}" if isinstance(error, StoreError) and error.detail else told
+    if not isinstance(error, StoreError | ModelError) or not names_a_place(told):
         return told
     logger.warning("not told to the caller: %s", told)
     see = f" (see {error.setting})" if error.setting else ""
