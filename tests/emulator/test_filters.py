@@ -1,5 +1,6 @@
 """Filters on reads, conditions on writes."""
 
+import struct
 import time
 from typing import Any
 
@@ -7,8 +8,12 @@ import pytest
 import tablestore as ots
 from tablestore import ComparatorType as Is
 from tablestore import CompositeColumnCondition, LogicalOperator, SingleColumnCondition
+from tablestore.protobuf import table_store_filter_pb2 as pb
 
 from support.tables import MAX, MIN, get, put, refused, scan
+from tablestore_emulator.errors import OtsError
+from tablestore_emulator.protocol.plainbuffer import Cell
+from tablestore_emulator.rows.filters import parse_filter
 
 KEY: list[tuple[str, Any]] = [("a", "x"), ("b", 1)]
 
@@ -83,6 +88,47 @@ def test_conditions_combine(client: Any, row: str) -> None:
     assert not passes(combined(LogicalOperator.OR, false, false))
     assert passes(combined(LogicalOperator.NOT, all_of(true, false)))
     assert not passes(combined(LogicalOperator.NOT, true))
+
+
+def by_rule(regex: str, cast: Any = pb.VT_STRING) -> Any:
+    """A filter on what `regex` takes out of column s: the SDK has no words for it."""
+    rule = pb.ValueTransferRule(regex=regex, cast_type=cast)
+    variant = b"\x03" + struct.pack("<I", 1) + b"z" if cast == pb.VT_STRING else b"\x00" + struct.pack("<q", 7)
+    single = pb.SingleColumnValueFilter(
+        comparator=pb.CT_EQUAL, column_name="s", column_value=variant, filter_if_missing=True, latest_version_only=True
+    )
+    single.value_trans_rule.CopyFrom(rule)
+    whole = pb.Filter(type=pb.FT_SINGLE_COLUMN_VALUE, filter=single.SerializeToString())
+    return parse_filter(whole.SerializeToString())
+
+
+def text_cell(text: str) -> Cell:
+    return Cell("s", b"\x03" + struct.pack("<I", len(text)) + text.encode(), 1, None, b"")
+
+
+def test_a_part_of_a_text_by_a_regular_expression() -> None:
+    assert by_rule(r"t1:([0-9]+),", pb.VT_INTEGER).accepts([text_cell("t0:1,t1:7,")])
+    assert not by_rule(r"t1:([0-9]+),", pb.VT_INTEGER).accepts([text_cell("t0:7,t1:8,")])
+    assert by_rule(r"[(+*?|]+(z)").accepts([text_cell("a+z")])
+    assert by_rule(r"\+(?:a)|z").accepts([text_cell("z")])
+
+
+@pytest.mark.parametrize("regex", [
+    "(a+)+$", "(?:a*)*b", "(a|a)+", "(a{2,9}){2,}", "a?" * 30 + "a" * 30, "(a|a)(a|a)(a|a)b", "(?=a+)a", "a*a*a*b",
+    "a" * 101,
+])  # fmt: skip
+def test_a_regular_expression_that_could_hold_everybody_up_is_refused(regex: str) -> None:
+    with pytest.raises(OtsError, match="not supported"):
+        by_rule(regex)
+
+
+@pytest.mark.parametrize("regex", [".*.*b", "a*a*z", "(a*)a+z", "a*b|z"])
+def test_a_regular_expression_ends_soon(regex: str) -> None:
+    began = time.thread_time()
+    assert not by_rule(regex).accepts([text_cell("a" * 512)])
+    assert time.thread_time() - began < 5
+    with pytest.raises(OtsError, match="512 characters"):
+        by_rule(regex).accepts([text_cell("a" * 513)])
 
 
 def test_at_most_ten_conditions(client: Any, row: str) -> None:

@@ -1,6 +1,7 @@
 """What goes over the wire: signatures both ways, golden bytes, HTTP as clients really speak it."""
 
 import asyncio
+import contextlib
 import http.client
 import resource
 import socket
@@ -157,6 +158,33 @@ def test_what_is_not_http_is_hung_up_on(emulator: Emulator) -> None:
         raw.sendall(b"\x16\x03\x01 hello TLS\r\n\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 400")
         assert raw.recv(4096) == b""
+
+
+@pytest.mark.parametrize("begin", [b"GET /", b"POST /GetRow HTTP/1.1\r\nx-ots-date: ", b"POST /GetRow HTTP/1.1\r\n"])
+def test_a_head_without_end_is_cut_off(emulator: Emulator, begin: bytes) -> None:
+    """Before anybody has shown a key; also after a request that was in order."""
+    host, _, port = emulator.endpoint.removeprefix("http://").partition(":")
+    for before in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"):
+        with socket.create_connection((host, int(port)), timeout=30) as raw:
+            raw.sendall(before)
+            if before:
+                raw.recv(4096)
+            sent = 0
+            with contextlib.suppress(OSError):
+                raw.sendall(begin)
+                while sent < 20_000_000:
+                    raw.sendall(b"a: b\r\n" * 10_000 if begin.endswith(b"\n") else b"a" * 60_000)
+                    sent += 60_000
+            assert sent < 20_000_000
+
+
+@pytest.mark.parametrize("name", ["x_ots_signdate", "x_ots_signregion"])
+def test_what_a_signing_key_is_kept_by_is_short(emulator: Emulator, name: str) -> None:
+    headers = signed(emulator, "ListTable", b"")
+    headers |= {"x-ots-signaturev4": "x", "x-ots-signdate": "20260101", "x-ots-signregion": "r"}
+    headers[name.replace("_", "-")] = "x" * 65
+    status, _, answer = send(emulator, "ListTable", b"", headers)
+    assert (status, error_of(answer)[0]) == (400, "OTSParameterInvalid")
 
 
 class Temporary(CredentialsProvider):

@@ -297,10 +297,31 @@ def test_an_update_that_invents_something_takes_the_fact_s_own_words() -> None:
         ("养了三只猫", "养了两只猫"),
         ("Allergic to peanuts and cashews", ALLERGY),
         ("Daughter is 8", "Daughter is 7"),
+        ("Has a cat", "Allergic to cat hair"),
+        ("养了猫", "对猫毛过敏"),
     ],
 )
-def test_a_wrong_none_does_not_drop_the_fact(said: str, known: str) -> None:
-    assert said in texts_after([said], [known], [Decision("0", known, "NONE")])
+@pytest.mark.parametrize("link", [(), (1,)], ids=["unlinked", "linked"])
+def test_a_wrong_none_does_not_drop_the_fact(said: str, known: str, link: tuple[int, ...]) -> None:
+    assert said in texts_after([said], [known], [Decision("0", known, "NONE", None, link)])
+
+
+@pytest.mark.parametrize("link", [(), (1,)], ids=["unlinked", "linked"])
+@pytest.mark.parametrize(
+    ("said", "known", "text"),
+    [
+        ("Has a cat", "Allergic to cat hair", "Has a cat hair allergy"),
+        ("Has a cat", "Allergic to cat hair", "Allergic to cat hair"),
+        ("Has a cat", "Allergic to cat hair", ""),
+        ("养了一只猫", "对猫毛过敏", "用户对猫毛过敏"),
+        ("Bought a bicycle in Rome", "Lives in Rome with two children", "The user lives in Rome with two children"),
+        ("在上海买了一辆车", "在上海的医院当护士", "用户在上海的医院当护士"),
+    ],
+)
+def test_a_rewording_is_no_reason_to_write_over_what_the_fact_only_touches_on(
+    said: str, known: str, text: str, link: tuple[int, ...]
+) -> None:
+    assert texts_after([said], [known], [Decision("0", text, "UPDATE", known, link)]) == {known, said}
 
 
 @pytest.mark.parametrize(
@@ -343,6 +364,21 @@ def test_replacements_in_place_count_as_deletions() -> None:
 def test_the_fact_that_a_decision_names_is_read(entry: dict[str, object], facts: tuple[int, ...]) -> None:
     [decision] = decisions_in(json.dumps({"memory": [{"id": "0", "text": "a", "event": "UPDATE", **entry}]}))
     assert decision == Decision("0", "a", "UPDATE", None, facts)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("none", [(), (0,)], ids=["no number where none is meant", "0 where none is meant"])
+def test_whether_a_model_counts_from_0_is_told_by_what_it_decides(first: int, none: tuple[int, ...]) -> None:
+    """Some give every NONE a 0: the move then seemed to be about the cat, and Rome stayed beside Milan."""
+    moved = Decision("2", "Lives in Milan", "UPDATE", ROME, (first,))
+    answer = [
+        Decision("0", ALLERGY, "NONE", None, none),
+        moved,
+        Decision("3", "Cat is black", "ADD", None, (first + 1,)),
+    ]
+    assert texts_after(["Lives in Milan", "Cat is black"], KNOWN, answer) == {
+        ALLERGY, ASPIRIN, "Lives in Milan", "Cat is black",
+    }  # fmt: skip
 
 
 def test_a_number_is_not_taken_for_the_text_of_a_deletion() -> None:

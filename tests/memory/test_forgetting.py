@@ -35,6 +35,11 @@ def test_commands_to_the_model_are_told_from_statements_and_from_a_person_s_requ
         assert _share(is_instruction, others) <= 0.01
 
 
+@pytest.mark.parametrize("fact", ["User wants all memories deleted", "Asked for all of his memories to be erased"])
+def test_a_command_may_be_told_in_the_passive(fact: str) -> None:
+    assert is_instruction(fact)
+
+
 @pytest.mark.parametrize("fact", ["Forget everything", "Erase all my memories", "忘掉一切", "删除所有记忆"])
 def test_what_has_no_bound_is_told(fact: str) -> None:
     assert forgets_everything(fact)

@@ -5,6 +5,7 @@ import random
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from tablestore_openmemory_mcp.memory.unit_of_work import Unit
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.client.connection import CloudConnector
+from tablestore_openmemory_mcp.store.index.candidates import VectorCache
 from tablestore_openmemory_mcp.store.model import Memory
+from tablestore_openmemory_mcp.store.snapshot.snapshot import size_of
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 MEGABYTE = 1_000_000
@@ -113,7 +116,14 @@ def test_an_index_takes_about_what_it_says(text: Text, grown: bool) -> None:
     assert held < 1.3 * said[0]
 
 
-def test_a_snapshot_that_the_cache_has_dropped_is_gone(emulator: Emulator) -> None:
+def rare(chance: random.Random) -> str:
+    """One character of four bytes makes Python keep four for each."""
+    return "\U0001f980" + "字" * 6_000 + str(chance.random())
+
+
+@pytest.mark.parametrize("emptied", [False, True], ids=["kept", "deleted but for one"])
+@pytest.mark.parametrize(("text", "each"), [(sentence, 60), (rare, 30)])
+def test_what_both_caches_hold_is_bounded(emulator: Emulator, text: Text, each: int, emptied: bool) -> None:
     """Over the real store, whose cache holds two of these scopes: the others' snapshots are kept by nobody."""
     settings = Settings.load(environ(emulator, TABLESTORE_VECTOR_DIMENSION="512"))
     store = TablestoreStore(settings, CloudConnector(settings), snapshot_bytes=MEGABYTE)
@@ -123,20 +133,76 @@ def test_a_snapshot_that_the_cache_has_dropped_is_gone(emulator: Emulator) -> No
         store.scope(Scope("kept", "warm")).snapshot()  # the SDK and its connections
         gc.collect()
         tracemalloc.start()
-        for n in range(20):
-            scoped = store.scope(Scope("kept", str(n)))
-            base = scoped.snapshot()
-            unit = Unit(base)
-            for memory in snapshot_of(scoped.scope, sentence, 60).memories.values():
-                unit.add(memory.text, memory.vector, "m")
-            snapshot = scoped.commit(unit.changes, base=base)
+        for n in range(8):
+            scoped = store.scope(Scope(f"kept {text.__name__} {emptied}", str(n)))
+            snapshot = scoped.snapshot()
+            for part in range(0, each, 10):
+                unit = Unit(snapshot)
+                for memory in snapshot_of(scoped.scope, text, 10).memories.values():
+                    unit.add(f"{part} {memory.text}", np.ones(512, np.float32), "m")
+                snapshot = scoped.commit(unit.changes, base=snapshot)
             used(indexes.of(scoped.scope), snapshot)  # type: ignore[arg-type]
+            scoped.candidates(snapshot, np.ones((1, 512), np.float32), "m", k=10, also=())
+            if emptied:
+                unit = Unit(snapshot)
+                for id_ in list(snapshot.memories)[1:]:
+                    unit.delete(id_)
+                snapshot = scoped.commit(unit.changes, base=snapshot)
             seen.append(weakref.ref(snapshot))
-            del base, unit, snapshot
+            del unit, snapshot
         _terms.cache_clear()
         gc.collect()
-        assert 1 <= sum(snapshot() is not None for snapshot in seen) <= 3
+        assert emptied or 1 <= sum(snapshot() is not None for snapshot in seen) <= 3
         assert tracemalloc.get_traced_memory()[0] < 1.5 * (MEGABYTE + MEGABYTE)
     finally:
         tracemalloc.stop()
+        store.close()
+
+
+@pytest.mark.parametrize("text", [*TEXTS, rare])
+def test_a_memory_takes_about_what_it_says(text: Text) -> None:
+    chance, said = random.Random(1), []
+
+    def work() -> list[Memory]:
+        memories = [Memory(f"{n:032x}", f"{n}" + text(chance), n + 10**12, n + 10**12, rev=n) for n in range(200)]
+        said.append(sum(map(size_of, memories)))
+        return memories
+
+    assert measured(work) < 1.1 * said[0]
+
+
+@pytest.mark.parametrize("size", [4, 1536])
+def test_vectors_of_large_scopes_are_bounded(size: int) -> None:
+    """Small ones take more for what is around them."""
+
+    def work() -> VectorCache:
+        cache = VectorCache(MEGABYTE)
+        for n in range(8_000):
+            cache.put(Scope("u", str(n % 50)), f"{n:032x}", n + 1000, np.zeros(size, np.float32))
+        return cache
+
+    assert measured(work) < 1.3 * MEGABYTE
+
+
+def test_vectors_of_another_model_are_not_kept(emulator: Emulator) -> None:
+    """After a change of the model, or when most memories are new, what was worked out of the old ones goes."""
+    settings = Settings.load(environ(emulator, TABLESTORE_VECTOR_DIMENSION="512"))
+    store = TablestoreStore(settings, CloudConnector(settings))
+    try:
+        scoped = store.scope(Scope("kept", "models"))
+        unit = Unit(scoped.snapshot())
+        for n in range(20):
+            unit.add(f"{n}", np.ones(512, np.float32), "old")
+        snapshot = scoped.commit(unit.changes, base=scoped.snapshot())
+        scoped.candidates(snapshot, np.ones((1, 512), np.float32), "old", k=10, also=())
+        old = [weakref.ref(memory.vector) for memory in snapshot.memories.values()]
+        unit = Unit(snapshot)
+        for memory in snapshot.memories.values():
+            unit.touch(replace(memory, vector=np.ones(512, np.float32), vector_model="new"))
+        snapshot = scoped.commit(unit.changes, base=snapshot)
+        del memory, unit
+        gc.collect()
+        assert len(snapshot.memories) == 20
+        assert not [vector for vector in old if vector() is not None]
+    finally:
         store.close()

@@ -1,4 +1,4 @@
-"""What mem0_engine relies on in the pinned Mem0, and that Mem0 keeps to itself."""
+"""What mem0/engine.py relies on in the pinned Mem0, and that Mem0 keeps to itself."""
 
 import contextlib
 import inspect

@@ -91,3 +91,16 @@ def test_the_search_for_what_is_refused_is_bounded(fake: FakeOpenAI, bad: set[in
         assert set(made.missing) == set(made.refused) == bad
     with pytest.raises(TextRefused):
         embedder.embed(texts, deadline=time.monotonic() + 30)
+
+
+def test_an_update_to_a_refused_text_is_stored_and_says_so(make: MakeService, fake: FakeOpenAI, scope: Scope) -> None:
+    service = make(MEMORY_PIPELINE="verbatim")
+    [added] = service.add(scope, "Likes tea").results
+    fake.model.refused_texts = frozenset(["Likes what is refused"])
+    outcome = service.update(scope, added.id, "Likes what is refused")
+    assert "without a vector" in (outcome.note or "")
+    [memory] = service.list(scope).memories
+    assert (memory.text, memory.vector, memory.vector_model) == ("Likes what is refused", None, None)
+    fake.model.refused_texts = frozenset()
+    assert service.update(scope, added.id, "Likes coffee").note is None
+    assert service.list(scope).memories[0].vector is not None

@@ -1,9 +1,12 @@
 """MCP_AUTH=jwt: tokens of an issuer whose public keys are read over HTTP."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from support.inprocess import plain_app, serving
 from support.processes import run_to_end
 from support.wire import ACCEPT, call
+from tablestore_openmemory_mcp.server.auth.jwt_issuer import Issuer, IssuerUnreachable
 
 pytestmark = pytest.mark.anyio
 
@@ -142,6 +146,50 @@ async def test_an_issuer_that_is_away_is_no_refusal(issuer: FakeIssuer) -> None:
     )
     with serving(app) as url:
         assert (await post(url, issuer.token())).status_code == 503
+
+
+@pytest.mark.parametrize("kind", ["endless head", "endless body", "large", "deep", "silent"])
+def test_an_issuer_that_is_never_done(kind: str, monkeypatch: pytest.MonkeyPatch, issuer: FakeIssuer) -> None:
+    """Whatever it sends, there is one attempt, it ends, and nobody waits longer for it."""
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.jwt_issuer.TIMEOUT", 1.0)
+    over = threading.Event()
+    asked = []
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer, _ = server.accept()
+                asked.append(peer)
+                threading.Thread(target=_send, args=(peer, kind, over), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/keys"
+        checked = Issuer(issuer.url, "memory", "sub", url)
+        began = time.monotonic()
+        with ThreadPoolExecutor(6) as pool:
+            raised = [f.exception() for f in [pool.submit(checked.check, issuer.token()) for _ in range(6)]]
+        with pytest.raises(IssuerUnreachable):
+            checked.check(issuer.token())
+        assert time.monotonic() - began < 4
+        assert [type(e) for e in raised] == [IssuerUnreachable] * 6
+        assert len(asked) == 1
+        over.set()
+    assert not [t for t in threading.enumerate() if t.name == "attempt"]
+
+
+def _send(peer: socket.socket, kind: str, over: threading.Event) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    with peer, contextlib.suppress(OSError):
+        peer.recv(65536)
+        if kind == "large":
+            peer.sendall(head + b"\r\n" + b'{"keys": [' + b" " * 2_000_000 + b"]}")
+        elif kind == "deep":
+            peer.sendall(head + b"\r\n" + b"[" * 900_000)
+        else:
+            peer.sendall(head + (b"\r\n" if kind == "endless body" else b""))
+            while not over.wait(0.2):
+                peer.sendall({"endless head": b"X", "endless body": b" ", "silent": b""}[kind])
 
 
 def test_what_the_mode_needs(tmp_path: Any) -> None:

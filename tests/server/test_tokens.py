@@ -1,9 +1,12 @@
 """Tokens at the door: whose memory they open, for how long, and how they are taken back."""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import jwt
@@ -13,12 +16,14 @@ from support.clients import over_sse
 from support.emulator import Emulator
 from support.inprocess import PlainBackend, PlainMemory, PlainRows, serving, settings
 from support.processes import Server, run_to_end
+from support.store import environ
 from support.wire import ACCEPT, RawSse, call, text_of
 from tablestore_openmemory_mcp.composition import Composition
 from tablestore_openmemory_mcp.errors import StoreError, StoreUnavailable
 from tablestore_openmemory_mcp.server.app import App
 from tablestore_openmemory_mcp.server.auth.tokens import BadToken, Tokens
 from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.session_rows import SessionRow
 
 pytestmark = pytest.mark.anyio
 
@@ -220,6 +225,57 @@ def test_the_store_may_be_away_for_a_while(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(StoreUnavailable):
         tokens.check(good.token)
     composition.close()
+
+
+def test_a_store_that_does_not_answer_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six first calls do not queue up, neither for the secret nor for the list; the next ones are told at once."""
+    monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.tokens.FIRST_SECONDS", 1.0)
+    with Emulator() as emulator:
+        composition = Composition(Settings.load(environ(emulator)))
+        for tokens in (composition.tokens(), Tokens([NEW], composition.rows)):
+            token = Tokens([NEW], PlainRows).mint(["alice"], ["*"], 60).token
+            composition.ping()
+            emulator.fault(error="OTSServerBusy")
+            before = sum(emulator.calls().values())
+            began = time.monotonic()
+            with ThreadPoolExecutor(6) as pool:
+                raised = [f.exception() for f in [pool.submit(tokens.check, token) for _ in range(6)]]
+            assert time.monotonic() - began < 3  # one after another: 6
+            with pytest.raises(StoreUnavailable):
+                tokens.check(token)
+            assert time.monotonic() - began < 3
+            assert [type(e) for e in raised] == [StoreUnavailable] * 6
+            assert sum(emulator.calls().values()) - before < 12  # one caller's, with its growing pauses
+            emulator.clear_faults()
+        composition.close()
+
+
+def test_a_revocation_is_never_answered_by_a_reading_that_began_before() -> None:
+    started, go = threading.Event(), threading.Event()
+    revoked: list[str] = []
+
+    class Slow(PlainRows):
+        def list(self, kind: str, *, deadline: float) -> list[SessionRow]:  # type: ignore[override]
+            found = [SessionRow("revoked", id_, 0, {}) for id_ in revoked]
+            if not started.is_set():
+                started.set()
+                go.wait(20)
+            return found
+
+        def put(self, kind: str, id_: str, n: int, columns: Mapping[str, Any]) -> None:
+            revoked.append(id_)
+
+    tokens = Tokens([NEW], Slow)
+    minted = tokens.mint(["alice"], ["*"], 60)
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(tokens.check, minted.token)
+        started.wait(20)
+        tokens.revoke(minted.id)
+        after = pool.submit(tokens.check, minted.token)
+        time.sleep(0.1)
+        go.set()
+        assert before.exception(20) is None
+        assert isinstance(after.exception(20), BadToken)
 
 
 def test_minted_by_the_command_used_and_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,13 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an add did to one memory."""
+    """What an add or an update did to one memory. `note`: what the caller should know of it (update only)."""
 
     id: str
     memory: str
     event: Literal["ADD", "UPDATE", "DELETE"]
     previous_memory: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

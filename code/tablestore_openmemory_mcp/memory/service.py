@@ -140,7 +140,7 @@ class MemoryService:
             return marked(unit, embedder)
 
         unit, _ = write(self._store.scope(scope), make, ends)
-        return unit.outcomes[0]
+        return replace(unit.outcomes[0], note=" ".join(without_vector(unit, embedder)) or None)
 
     def delete(
         self, scope: Scope, ids: Sequence[str], *, actor: str | None = None, deadline: float | None = None

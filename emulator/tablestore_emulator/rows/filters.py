@@ -6,11 +6,18 @@ from typing import Any, Protocol
 
 from tablestore.protobuf import table_store_filter_pb2 as pb
 
-from ..errors import invalid
+from ..errors import invalid, unsupported
 from ..protocol.plainbuffer import DOUBLE, INTEGER, STRING, Cell, Value, check_variant, from_variant
 from ..protocol.protobufs import parse
 
 MAX_CONDITIONS = 10
+_RULE_CHARACTERS = 512  # of a value that a regular expression is tried on; with _RULE_CHOICES, under a second
+_RULE_LENGTH = 100  # of the expression itself
+_RULE_CHOICES = 2  # repeats and alternatives of one: each multiplies the ways to fit it
+_PIECES = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^]\\]){0,100}\]|(?P<open>\(\?:|\((?!\?))|(?P<choice>(?:[*+?]|\{[\d,]*\})[?+]?|\|)|.",
+    re.DOTALL,
+)
 _CASTS: dict[int, tuple[int, Callable[[str], Value]]] = {
     pb.VT_INTEGER: (INTEGER, int),
     pb.VT_DOUBLE: (DOUBLE, float),
@@ -118,6 +125,7 @@ class _TransferRule:
     """Takes a part out of a string by a regular expression and reads it as another type."""
 
     def __init__(self, message: Any) -> None:
+        _check_rule(message.regex)
         try:
             self._pattern = re.compile(message.regex)
         except re.error:
@@ -128,6 +136,8 @@ class _TransferRule:
 
     def apply(self, value: Value) -> tuple[int, Value] | None:
         """(type, value), or None if the rule does not fit."""
+        if isinstance(value, str) and len(value) > _RULE_CHARACTERS:
+            raise unsupported(f"A regular expression on a value of more than {_RULE_CHARACTERS} characters")
         found = self._pattern.search(value) if isinstance(value, str) else None
         if found is None:
             return None
@@ -135,6 +145,23 @@ class _TransferRule:
             return self._kind, self._cast(found[1] if self._pattern.groups else found[0])
         except ValueError:
             return None
+
+
+def _check_rule(regex: str) -> None:
+    """Refuse what backtracking could take for ever on: everybody would wait."""
+    if len(regex) > _RULE_LENGTH:
+        raise unsupported(f"A filter's regular expression of more than {_RULE_LENGTH} characters")
+    choices, before = 0, ""
+    for piece in _PIECES.finditer(regex):
+        if piece["choice"]:
+            choices += 1
+            if before == ")" and piece[0] != "|":
+                raise unsupported("A repeated group in a filter's regular expression")
+        elif piece[0] == "(" and not piece["open"]:
+            raise unsupported("A group with '(?' in a filter's regular expression")
+        before = piece[0]
+    if choices > _RULE_CHOICES:
+        raise unsupported(f"A filter's regular expression with more than {_RULE_CHOICES} repeats and alternatives")
 
 
 class Composite:

@@ -14,6 +14,8 @@ from ..rows.limits import BODY_BYTES
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
+_HEAD_BYTES = 64 * 1024  # of a request's line and headers; what has been received at once is taken whole
+_RECEIVED_BYTES = 256 * 1024  # asyncio hands over no more at once
 _MAX_WAITING = 16  # pipelined requests read ahead of the one being served
 
 
@@ -51,6 +53,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._incoming = _Incoming()
         self._waiting: deque[Request] = deque()
+        self._head = 0  # bytes of one that is not whole yet
+        self._in_head = True
         self._busy = False
         self._serving = False
         self._closing = False
@@ -72,6 +76,10 @@ class Connection(asyncio.Protocol):
             self._closing = True
             if not self._busy:
                 self.answer(400, {"Content-Type": "text/plain"}, b"This is not an HTTP/1.1 request.\n")
+            return
+        self._head = self._head + len(data) if self._in_head else 0
+        if self._head > _HEAD_BYTES:  # anybody on the machine may send one without end
+            self.drop()
 
     def on_message_begin(self) -> None:
         self._incoming = _Incoming()
@@ -83,6 +91,7 @@ class Connection(asyncio.Protocol):
         self._incoming.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         if self._incoming.headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -92,6 +101,7 @@ class Connection(asyncio.Protocol):
             self._incoming.body.append(body)
 
     def on_message_complete(self) -> None:
+        self._in_head, self._head = True, -_RECEIVED_BYTES  # some of what is received with it is its own
         done = self._incoming
         path = done.path.decode("latin-1").partition("?")[0]
         method = self._parser.get_method().decode("latin-1")

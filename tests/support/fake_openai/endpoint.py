@@ -64,7 +64,7 @@ class FakeOpenAI:
         self._changed = threading.Condition()
         self._faults: dict[Route, list[Fault]] = {"chat": [], "embeddings": []}
         self._lasting: dict[Route, Fault | None] = {"chat": None, "embeddings": None}
-        self._canned: list[tuple[Predicate, str]] = []
+        self._canned: list[tuple[Predicate, str | Callable[[Mapping[str, Any]], str]]] = []
         self._styles: list[styles.Style] = []
         self._held: set[Route] = set()
         self._closing = threading.Event()
@@ -110,8 +110,9 @@ class FakeOpenAI:
         with self._changed:
             self._styles.extend(next_styles)
 
-    def answer(self, when: Predicate, content: str) -> None:
-        """Canned: a chat request for which `when(body)` holds gets `content`; the newest that holds wins."""
+    def answer(self, when: Predicate, content: str | Callable[[Mapping[str, Any]], str]) -> None:
+        """Canned: a chat request for which `when(body)` holds gets `content`, or what that makes of the body. The
+        newest that holds wins."""
         with self._changed:
             self._canned.insert(0, (when, content))
 
@@ -213,7 +214,8 @@ class FakeOpenAI:
             return protocol.completion("", body, cut=True)
         canned = next((content for when, content in list(self._canned) if when(body)), None)
         if canned is not None:
-            return protocol.completion(canned, body, in_reasoning=self.model.reasoning_only)
+            said = canned if isinstance(canned, str) else canned(body)
+            return protocol.completion(said, body, in_reasoning=self.model.reasoning_only)
         with self._changed:
             style = self._styles.pop(0) if self._styles else self.model.style
         answer = chat.answer(body)

@@ -33,9 +33,10 @@ from ..writing import write
 from .deduplication import asked, sign, stands
 from .extraction import Extracted, extract
 from .fallback import MARK, pending, timed_out, unmarked
-from .forgetting import is_forgetting, is_instruction
+from .forgetting import forgets_everything, is_command, is_forgetting, is_instruction
 from .grounding import Grounding
-from .planner import Decider, Planner
+from .planner import Decider, Planner, within
+from .small_talk import is_small_talk
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class AddCycle:
         self._counts = counts
         self._prompts = prompts(settings.mem0_fact_extraction_prompt, settings.mem0_update_memory_prompt)
         self._grounding = Grounding(self._prompts.extraction("")[0]["content"])
+        self._additive = settings.pipeline == "additive"
         self._falls_back = settings.add_fallback == "verbatim"
 
     def run(self, place: Place, text: str, job: Job) -> AddResult:
@@ -70,11 +72,11 @@ class AddCycle:
             return AddResult([], ALL_KNOWN)
         if place.embedder:
             place = replace(place, embedder=AddEmbedder(place.embedder))
-        if self._settings.pipeline == "additive":
-            return self._add_only(place, base, text, job)
         remaining = job.deadline - time.monotonic()
         hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining) if self._falls_back else job
         try:
+            if self._additive:
+                return self._add_only(place, base, text, hurried)
             base = self._caught_up(place, base, hurried, job.deadline)
             if stands(base, self._name(text, job)):
                 return AddResult([], ALL_KNOWN)
@@ -104,6 +106,8 @@ class AddCycle:
         extracted = extract(chat, self._prompts, text, job, self._grounding, place.embedder)
         if not extracted.facts and not replaces:
             return AddResult([], NOTHING_WORTH), base
+        if extracted.torn and replaces:  # nobody is there to be told that the end is missing
+            raise NotUnderstood(TORN)
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
         planner = Planner(extracted.facts, job, place, decider, replaces)
 
@@ -131,11 +135,15 @@ class AddCycle:
         job.progress("writing")
 
         def make(latest: Snapshot) -> Unit:
-            unit = marked(_unknown_of(drawn, latest, place.index, job.expires_at), place.embedder)
+            new = _unknown_of(drawn, latest, place.index, job.expires_at)
+            unit = within(marked(new, place.embedder), place.max_memories)
             return unit if mem0.llm.torn else sign(unit, self._name(text, job))
 
         unit, _ = write(place.store, make, job.deadline, base)
-        notes = ([] if unit.changes else [ALL_KNOWN]) + ([TORN] if mem0.llm.torn else [])
+        facts = [change.new.text for change in drawn.changes if change.new and not is_small_talk(change.new.text)]
+        notes = ([] if unit.changes else [_why_nothing(facts, unit) if facts else NOTHING_WORTH]) + (
+            [TORN] if mem0.llm.torn else []
+        )
         notes += without_vector(unit, place.embedder)
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
@@ -160,7 +168,9 @@ class AddCycle:
         return base
 
     def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
-        waiting = replace(job, metadata={**job.metadata, **MARK})
+        if is_command(text):
+            return AddResult([], A_COMMAND)
+        waiting = job if self._additive else replace(job, metadata={**job.metadata, **MARK})
         try:
             planner = Planner([text], waiting, place)
         except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
@@ -173,7 +183,8 @@ class AddCycle:
         unit, _ = write(place.store, make, job.deadline)
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
-        return AddResult(unit.outcomes, f"{why}. The text was stored word for word; a later add will sort it in.")
+        later = "." if self._additive else "; a later add will sort it in."
+        return AddResult(unit.outcomes, f"{why}. The text was stored word for word{later}")
 
     def _metered(self, place: Place) -> Chat:
         per_day = self._settings.llm_calls_per_user_per_day
@@ -189,13 +200,14 @@ class AddCycle:
 def _left_out(extracted: Extracted) -> Sequence[str]:
     notes = [TORN] if extracted.torn else []
     if extracted.invented:
-        what = "One fact" if extracted.invented == 1 else f"{extracted.invented} facts"
-        notes.append(f"{what} that the LLM gave was left out, as the text does not say it.")
+        one = extracted.invented == 1
+        what, they = ("One fact", "it") if one else (f"{extracted.invented} facts", "them")
+        notes.append(f"{what} that the LLM gave {'was' if one else 'were'} left out, as the text does not say {they}.")
     return notes
 
 
 def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
-    if all(map(is_instruction, facts)):
+    if all(is_instruction(fact) or forgets_everything(fact) for fact in facts):
         return A_COMMAND
     if any(map(is_forgetting, facts)):
         return NOTHING_TO_FORGET
@@ -210,12 +222,12 @@ def _touched(base: Snapshot, new: Memory) -> Unit:
 
 
 def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex, expires_at: int | None) -> Unit:
-    """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`."""
+    """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`; no command to the model."""
     unit = Unit(base, drawn.actor)
     known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
     for new in (c.new for c in drawn.changes if c.new):
         key = likeness_key(new.text)
-        if key not in known:
+        if key not in known and not is_instruction(new.text) and not is_small_talk(new.text):
             known.add(key)
             unit.add(new.text, new.vector, new.vector_model, metadata=new.metadata, expires_at=expires_at)
     return unit

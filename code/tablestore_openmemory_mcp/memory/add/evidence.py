@@ -99,6 +99,24 @@ def says_nothing_new(fact: str, memory: str) -> bool:
     return bool(said) and said <= frozenset(tokens(memory)) and agrees(fact, memory)
 
 
+def adds_nothing(fact: str, memory: str) -> bool:
+    """As `says_nothing_new`, but however somebody stands to it, as long as that is not denied in one of the two."""
+    return terms(fact) <= frozenset(tokens(memory)) and agrees(fact, memory)
+
+
+def touches(fact: str, memory: str) -> bool:
+    """Whether `fact` names one thing among others that `memory` speaks of, and nothing else: "Has a cat" and "Allergic
+    to cat hair"."""
+    said, known = terms(fact), terms(memory)
+    return len(said) == 1 and said <= known and len(known) > 2
+
+
+def rewords(text: str, memory: str, fact: str) -> bool:
+    """Whether `text` is mostly made of what `memory` says, of which less than half is in `fact` too: where one thing in
+    it has become another, half is."""
+    return _share(terms(text), terms(memory)) >= 0.5 and _share(terms(memory), terms(fact)) < 0.5
+
+
 def agrees(fact: str, memory: str) -> bool:
     """Whether `fact` holds no number that `memory` lacks, and both deny something or neither does."""
     return _numbers(fact) <= _numbers(memory) and denies(fact) == denies(memory)

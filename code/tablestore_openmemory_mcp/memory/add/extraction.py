@@ -10,6 +10,7 @@ from ..models.parsing import Unparseable, all_facts_in, sound
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat, NotUnderstood, ask, whole
 from .grounding import Grounding
+from .small_talk import is_small_talk
 
 _LONGEST_FACT = 4_000  # characters; a model that answers with more has not extracted anything
 _COMPLAINT = (
@@ -40,7 +41,8 @@ def extract(
         return facts
 
     def invented(facts: Sequence[str]) -> set[str]:
-        return grounding.invented(list(dict.fromkeys(facts)), text, embedder, job.deadline)
+        worth = [fact for fact in dict.fromkeys(facts) if not is_small_talk(fact)]
+        return grounding.invented(worth, text, embedder, job.deadline)
 
     def objection(facts: Sequence[str]) -> str | None:
         wrong = invented(facts)
@@ -49,7 +51,7 @@ def extract(
     reading = ask(
         chat, prompts.extraction(text), read, deadline=job.deadline, form=facts_form(text), objection=objection
     )
-    facts = list(dict.fromkeys(whole(reading)))
+    facts = [fact for fact in dict.fromkeys(whole(reading)) if not is_small_talk(fact)]
     wrong = invented(facts)
     if wrong and len(wrong) == len(facts):
         raise NotUnderstood("The LLM gave only facts that the text does not say, twice")

@@ -8,6 +8,7 @@ of characters from a verb on, and `*+` never gives back: the whole is linear.
 import re
 
 _I = re.IGNORECASE
+_SENTENCE_END = re.compile(r"[。！？!?;；\n]+|\.(?:\s|$)")
 
 # --- what a person asks to have forgotten ---------------------------------------------------------------------------
 
@@ -96,6 +97,12 @@ def is_instruction(fact: str) -> bool:
     return any(not _FORBIDS.search(said, max(0, found.start() - 24), found.start()) for found in _ALL.finditer(said))
 
 
+def is_command(text: str) -> bool:
+    """Whether every sentence of `text` is a command to the model, so that nothing in it is worth remembering."""
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if re.search(r"\w", sentence)]
+    return bool(sentences) and all(map(is_instruction, sentences))
+
+
 def _asks_in_english(said: str) -> bool:
     if _FORGET.match(said) or _NOT_REMEMBER.match(said) or _AT_LAST.search(said) or _BE_DELETED.search(said):
         return True
@@ -154,6 +161,8 @@ _TO_THE_MODEL = [
         r"|text above|words above|your prompt)",
         r"\b(?:return|output|answer with|reply with)\b[^.]{0,40}?(?:\"?memory\"?\s?:|\bdelete for\b)"
         r"|\b(?:choose|answer|return|output|pick|select)\s\W?(?-i:DELETE)\b|一律(?:选择|返回|输出|使用)\W?(?-i:DELETE)",
+        rf"\b(?:wants?|asks?|asked|requests?|requested)\b[^.]{{0,30}}?\b{_EVERY}\s(?:(?:of|the|my|his|her|their|stored)\s)*+"
+        r"memories\s(?:(?:to\s)?be\s)?(?:deleted|erased|removed|wiped|cleared|forgotten)\b",
         r"\bpretend that all memories\b|\bextract no facts\b",
         r"^\W{0,8}+(?:system|assistant|developer|admin(?:istrator)?)(?:\s\w{1,12}){0,2}\W{1,3}[^.]{0,40}?"
         rf"\b{_WIPES}\b[^.]{{0,40}}?\b(?:everything|memor(?:y|ies))\b",

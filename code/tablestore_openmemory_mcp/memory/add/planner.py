@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,14 @@ from ...store.model import Memory, Snapshot
 from ..context import Job, Place
 from ..models.embedder import BATCH, AddEmbedder, Embedder, row
 from ..models.forms import update_form
-from ..models.parsing import Decision, decisions_in
+from ..models.parsing import Decision, Unparseable, decisions_in, sound
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat, ask
 from ..search.spread import Spread, script
 from ..unit_of_work import Unit, is_living
 from ..validation import likeness_key
 from .fallback import is_pending
-from .reconcile import Fact, Operation, Settled, contested, settle
+from .reconcile import ASKED_FOR, Fact, Operation, Settled, contested, settle
 from .related import Nearby, nearest, spread_of
 
 _MOST_ASKED = 3  # one decision, and two more after conflicts
@@ -32,6 +33,15 @@ _MOST_SHOWN = 40  # memories in one prompt
 _LONGEST_SHOWN = 24_000  # characters of them together
 _UNLEARNT = 1.0  # deviations that meaning proves at most, before it is known what the embedder's cosines are worth
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)、])\s*")
+
+
+def within(unit: Unit, max_memories: int) -> Unit:
+    """`unit`. Raises LimitExceeded if it adds to a scope that would then hold more than `max_memories`."""
+    if any(c.event == "ADD" for c in unit.changes) and unit.living > max_memories:
+        raise LimitExceeded(
+            f"This memory is full ({max_memories:,}); nothing was stored. Delete some first", setting="MAX_MEMORIES"
+        )
+    return unit
 
 
 class Planner:
@@ -93,12 +103,7 @@ class Planner:
         self._prolong(unit, staying)
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
-        if any(c.event == "ADD" for c in unit.changes) and unit.living > self._place.max_memories:
-            raise LimitExceeded(
-                f"This memory is full ({self._place.max_memories:,}); nothing was stored. Delete some first",
-                setting="MAX_MEMORIES",
-            )
-        return unit
+        return within(unit, self._place.max_memories)
 
     def _holds(self, base: Snapshot, facts: Sequence[Fact]) -> bool:
         """Whether what was settled is true of `base` too: all that was shown is as it was, and nothing that was not
@@ -150,7 +155,7 @@ class Planner:
         target = unit.get(operation.memory_id) if operation.memory_id else None
         twin = known.get(likeness_key(operation.text)) if operation.text else None
         if operation.event == "DELETE":
-            if target:
+            if target and (operation.reason == ASKED_FOR or not _outlives(target, job.expires_at)):
                 unit.delete(target.id, reason=operation.reason)
         elif target and twin and twin.id != target.id and not _outlives(target, twin.expires_at):
             unit.delete(target.id, reason=f"says the same as {twin.id}")
@@ -220,8 +225,23 @@ class Decider:
         asked_about = [f.text for f in contested(facts)]
         messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, asked_about)
         form = update_form([m.text for m in shown.values()], asked_about)
-        decisions: list[Decision] = ask(self._chat, messages, decisions_in, deadline=job.deadline, form=form).value
-        return settle(facts, shown, decisions, self._max_deletions)
+        given = "\n".join([*(m.text for m in shown.values()), *asked_about])
+        objection = partial(_damage, given=given)
+        reading = ask(self._chat, messages, decisions_in, deadline=job.deadline, form=form, objection=objection)
+        decisions: list[Decision] = reading.value
+        whole = [replace(d, text="") if _damage([d], given) else d for d in decisions]
+        return settle(facts, shown, whole, self._max_deletions)
+
+
+def _damage(decisions: Sequence[Decision], given: str) -> str | None:
+    """What is broken in a text that one of `decisions` would write over a memory; None if nothing is."""
+    try:
+        for decision in decisions:
+            if decision.event == "UPDATE":
+                sound(decision.text, given)
+    except Unparseable as e:
+        return str(e)
+    return None
 
 
 def _shown(facts: Sequence[Fact]) -> dict[str, Memory]:

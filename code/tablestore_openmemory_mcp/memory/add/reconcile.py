@@ -10,7 +10,7 @@ fact is added beside it.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, product
 from typing import Literal
 
 from ...store.model import Memory, Vector
@@ -18,6 +18,8 @@ from ..models.parsing import Decision
 from ..validation import likeness_key
 from . import evidence
 from .forgetting import is_forgetting, is_instruction
+
+ASKED_FOR = "asked for"  # the reason of a deletion: the person wants something forgotten
 
 # How strongly a fact must be about a memory (evidence.strength) for a decision on it. benchmarks/evidence.py measures
 # how many of the contradicting pairs, and of the unrelated ones, reach each bar.
@@ -99,7 +101,7 @@ def _proposals(
 ) -> Iterator[_Proposal]:
     """The decisions that are about a shown memory, the same ones once."""
     seen = set()
-    for decision, linked in _linked(facts, decisions):
+    for decision, linked in _linked(facts, shown, decisions):
         memory = _resolved(shown, decision)
         key = (memory.id, decision.event, likeness_key(decision.text), linked) if memory else None
         if memory and key not in seen:
@@ -107,18 +109,37 @@ def _proposals(
             yield _Proposal(memory, decision.event, decision.text, linked)
 
 
-def _linked(facts: Sequence[Fact], decisions: Sequence[Decision]) -> Iterator[tuple[Decision, frozenset[int]]]:
+def _linked(
+    facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]
+) -> Iterator[tuple[Decision, frozenset[int]]]:
     """Each decision with the facts that it names, as indices; numbers that no fact has are left out."""
     numbered = [i for i, fact in enumerate(facts) if fact.near]
-    first = 0 if any(0 in d.facts for d in decisions) else 1  # some models count from 0
+    first = _first_number([facts[i] for i in numbered], shown, decisions)
     for decision in decisions:
         places = (n - first for n in decision.facts)
         yield decision, frozenset(numbered[n] for n in places if 0 <= n < len(numbered))
 
 
+def _first_number(numbered: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> int:
+    """The number that the model gives the first fact. Some count from 0, others write 0 where no fact is meant: what
+    the decisions are about tells which."""
+    said = {n for decision in decisions for n in decision.facts}
+    if 0 not in said or len(numbered) in said:
+        return 1
+    fit = [0.0, 0.0]
+    for decision in decisions:
+        memory = _resolved(shown, decision)
+        for first, n in product((0, 1), decision.facts):
+            if 0 <= n - first < len(numbered):
+                fact = numbered[n - first]
+                deviations = fact.deviations.get(memory.id) if memory else None
+                fit[first] += evidence.strength(fact.text, memory.text if memory else decision.text, deviations)
+    return 0 if fit[0] > fit[1] else 1
+
+
 def _additions(facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> Iterator[int]:
     """The facts that the model calls new: their own words are stored, not the model's."""
-    for decision, linked in _linked(facts, decisions):
+    for decision, linked in _linked(facts, shown, decisions):
         if decision.event in ("ADD", "UPDATE") and _resolved(shown, decision) is None:
             yield from linked
             yield from (i for i, f in enumerate(facts) if evidence.likeness(decision.text, f.text) >= _SAME_WORDS)
@@ -162,21 +183,21 @@ class _Settling:
         for _, i, proposal in self._ranked("UPDATE"):
             if proposal.memory.id not in self._touched and (text := self._rewritten(i, proposal)):
                 self._change("UPDATE", text, proposal.memory, "corrected")
-                self._place(n for n in self._stated() if evidence.covers(text, self.facts[n].text))
+                self._place(n for n in self._stated() if self._is_in(text, n, proposal.memory))
                 if not self._forgets(i) and (text == self.facts[i].text or self._carried(text, i, proposal.memory)):
                     self._place([i])
 
     def confirmations(self) -> None:
-        """A NONE that names its fact says that the fact is known; without a name, only the words can prove it."""
-        named = [i for p in self._with("NONE") for i in p.linked]
+        """A NONE says that a fact is known; only the words can prove it. That of a move from Rome to Milan looks like
+        that of a paraphrase, to an embedder too, and a fact that is there twice is better than one that is lost."""
         for proposal in self._with("NONE"):
             memory = proposal.memory
             for i in self._stated():
                 fact = self.facts[i].text
                 if memory.id in self._touched:
                     continue
-                trusted = i in proposal.linked and named.count(i) == 1 and self._strength(i, memory) >= _EVIDENT
-                if evidence.says_nothing_new(fact, memory.text) or (trusted and evidence.agrees(fact, memory.text)):
+                named = i in proposal.linked and evidence.adds_nothing(fact, memory.text)
+                if (named or evidence.says_nothing_new(fact, memory.text)) and not evidence.touches(fact, memory.text):
                     self._place([i])
                     self._kept.add(memory.id)
 
@@ -262,12 +283,20 @@ class _Settling:
         if self._forgets(i):
             return None
         said = bool(text) and self._carried(text, i, memory)
+        proved = said and not evidence.touches(fact, memory.text)  # by more than what the memory said before
+        if not _alike(text, fact) and not proved and evidence.rewords(text, memory.text, fact):
+            return None
         if said and not _alike(text, memory.text) and self._is_sound(text, i, memory):
             return text
         enough = said or self._strength(i, memory) >= self._bar(i, proposal) + _UNSAID
         if enough and i not in self._placed and not evidence.loses(fact, memory.text, fact):
             return None if _alike(fact, memory.text) else fact
         return None
+
+    def _is_in(self, text: str, i: int, memory: Memory) -> bool:
+        """Whether `text`, a rewritten `memory`, says fact `i` as well."""
+        fact = self.facts[i].text
+        return evidence.covers(text, fact) and (_alike(text, fact) or not evidence.touches(fact, memory.text))
 
     def _carried(self, text: str, i: int, memory: Memory) -> bool:
         return _alike(text, self.facts[i].text) or evidence.carries(text, self.facts[i].text, memory.text)
@@ -291,7 +320,7 @@ class _Settling:
         for _, i, p in self._ranked("DELETE"):
             fact, memory = self.facts[i].text, p.memory
             if self._forgets(i):
-                yield p, Operation("DELETE", "", reason="asked for"), i
+                yield p, Operation("DELETE", "", reason=ASKED_FOR), i
             elif evidence.loses(fact, memory.text, fact):
                 continue
             elif i not in self._placed:

@@ -1,13 +1,14 @@
 """What Mem0 is handed in place of its own clients: a vector store, a history, an embedder and an LLM of one scope.
 
 All writes go into one unit of work, committed afterwards: what Mem0 does is done at once or not at all.
-Imported by mem0_engine only, which keeps Mem0 quiet.
+Imported by engine.py only, which keeps Mem0 quiet.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -216,8 +217,9 @@ class JobLlm:
 
     def generate_response(self, messages: Sequence[dict[str, str]], **_: Any) -> str:
         self._job.progress("extracting facts")
-        form = entries_form(messages[-1]["content"])
-        reading = ask(self._chat, messages, entries_in, deadline=self._job.deadline, form=form)
+        given = messages[-1]["content"]
+        read = partial(entries_in, given=given)
+        reading = ask(self._chat, messages, read, deadline=self._job.deadline, form=entries_form(given))
         self.torn = reading.torn
         return json.dumps({"memory": whole(reading)}, ensure_ascii=False)
 

@@ -91,10 +91,11 @@ def decisions_in(answer: str) -> list[Decision]:
     return decisions
 
 
-def entries_in(answer: str) -> list[dict[str, str]]:
-    """The new memories of an answer to Mem0's additive prompt: objects with a "text". Raises Unparseable."""
+def entries_in(answer: str, given: str | None = None) -> list[dict[str, str]]:
+    """The new memories of an answer to Mem0's additive prompt: objects with a "text". `given`: see `sound`. Raises
+    Unparseable."""
     texts = (repaired_text(t) for t in _texts_of(_list_in(answer, "memory")))
-    return [{"text": sound(text)} for text in dict.fromkeys(texts) if text]
+    return [{"text": sound(text, given)} for text in dict.fromkeys(texts) if text]
 
 
 def cut_at(answer: str) -> Literal["inside", "between"] | None:

@@ -1,15 +1,15 @@
 """Tokens of an external issuer (MCP_AUTH=jwt): an OAuth or OpenID Connect server whose public keys we read."""
 
-import json
-import threading
+import http.client
 import time
-import urllib.request
 from typing import Any
 
 import jwt
 
 from ...scope import InvalidName, valid_name
 from ..caller import Principal
+from .documents import json_document
+from .refreshed import Held, Refreshed
 from .tokens import LEEWAY, BadToken
 
 # Public-key algorithms only: with an HMAC one, a public key would be the secret.
@@ -17,8 +17,8 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 KEYS_FRESH = 600.0  # seconds
 KEYS_RETRY = 30.0  # seconds between reads: tokens with made-up key ids must not make us ask the issuer each time
-TIMEOUT = 5.0
-MAX_DOCUMENT = 1_000_000
+REST = 5.0  # the same after a read that failed
+TIMEOUT = 5.0  # seconds for one document; there are two
 
 
 class IssuerUnreachable(Exception):
@@ -33,12 +33,11 @@ class Issuer:
         self._audience = audience
         self._user_claim = user_claim
         self._jwks_url = jwks_url
-        self._lock = threading.Lock()
-        self._keys: dict[str, jwt.PyJWK] = {}
-        self._read_at = float("-inf")
+        self._keys = Refreshed(self._read_keys, "The issuer's keys are still being read.")
 
     def check(self, token: str) -> Principal:
-        """Whose token it is: that one user, with any client. Raises BadToken or IssuerUnreachable."""
+        """Whose token it is: that one user, with any client. Raises BadToken, or IssuerUnreachable or StoreUnavailable
+        if that cannot be found out now."""
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
             key = self._key(key_id if isinstance(key_id, str) else "")
@@ -73,32 +72,22 @@ class Issuer:
             raise BadToken(str(e)) from None
 
     def _key(self, key_id: str) -> jwt.PyJWK:
-        with self._lock:
-            age = time.monotonic() - self._read_at
-            if age > KEYS_FRESH or (key_id not in self._keys and age > KEYS_RETRY):
-                self._keys = self._read_keys()
-                self._read_at = time.monotonic()
-            if key_id in self._keys:
-                return self._keys[key_id]
-        raise BadToken("it was signed with a key that its issuer does not publish")
+        keys, at = self._newest(KEYS_FRESH)
+        if key_id not in keys and time.monotonic() - at > KEYS_RETRY:
+            keys, _ = self._newest(KEYS_RETRY)
+        if key_id not in keys:
+            raise BadToken("it was signed with a key that its issuer does not publish")
+        return keys[key_id]
+
+    def _newest(self, fresh: float) -> Held[dict[str, jwt.PyJWK]]:
+        return self._keys.get(fresh=fresh, patience=2 * TIMEOUT, rest=REST)
 
     def _read_keys(self) -> dict[str, jwt.PyJWK]:
         try:
             if self._jwks_url is None:
-                configuration = _document(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
-                self._jwks_url = str(configuration["jwks_uri"])
-            keys = jwt.PyJWKSet.from_dict(_document(self._jwks_url)).keys
-        except (OSError, ValueError, KeyError, jwt.PyJWKSetError) as e:
-            if self._keys:
-                return self._keys
+                where = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+                self._jwks_url = str(json_document(where, TIMEOUT)["jwks_uri"])
+            keys = jwt.PyJWKSet.from_dict(json_document(self._jwks_url, TIMEOUT)).keys
+        except (OSError, http.client.HTTPException, ValueError, KeyError, RecursionError, jwt.PyJWTError) as e:
             raise IssuerUnreachable(type(e).__name__) from e
         return {key.key_id or "": key for key in keys if key.algorithm_name in ALGORITHMS}
-
-
-def _document(url: str) -> dict[str, Any]:
-    request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - settings.py wants http(s)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-        document = json.loads(response.read(MAX_DOCUMENT))
-    if not isinstance(document, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - like any other unusable document
-    return document

@@ -7,7 +7,7 @@ store and made by whoever needs it first. So any instance knows any token.
 
 import hashlib
 import logging
-import threading
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,14 @@ import jwt
 from ...errors import StoreError, StoreUnavailable
 from ...settings import MIN_SECRET
 from ..caller import Principal
+from .refreshed import Refreshed
 
 logger = logging.getLogger(__name__)
 
 ISSUER = "tablestore-openmemory-mcp"
 LEEWAY = 30  # seconds that clocks may disagree
 REVOKED_FRESH = 30.0  # seconds until a revocation is known everywhere
-REVOKED_RETRY = 5.0  # seconds between attempts while the store is away: nobody shall wait for it at every call
+RETRY = 5.0  # seconds between attempts while the store is away: nobody shall wait for it at every call
 REVOKED_SECONDS = 3.0  # of one attempt
 FIRST_SECONDS = 30.0  # to read the list or the secret for the first time, and so to make the tables of a new instance
 REVOKED_STALE = 900.0  # seconds a known list is good for while the store is away
@@ -63,12 +64,10 @@ class Tokens:
     """Blocking and thread-safe; one per process. `rows` gives the store's rows, asked for at first need."""
 
     def __init__(self, secrets: Sequence[str], rows: Callable[[], Rows]) -> None:
-        self._given = tuple(secrets)
         self._rows = rows
-        self._lock = threading.Lock()
-        self._keys: dict[str, bytes] = {}  # by key id, the signing one first
-        self._revoked: frozenset[str] = frozenset()
-        self._revoked_at = self._asked_at = float("-inf")
+        self._given = _keyed(secrets)
+        self._kept = Refreshed(self._kept_secret, "The signing secret is still being read from the store.")
+        self._revoked = Refreshed(self._read_revoked, "The list of revoked tokens is still being read.")
 
     def mint(self, users: Sequence[str], clients: Sequence[str], lifetime: float | None) -> Minted:
         """A token for users and clients that match these patterns ("*" stands for anything), good for `lifetime`
@@ -94,8 +93,7 @@ class Tokens:
     def revoke(self, ident: str) -> None:
         """Refuse the token with this id; known to every instance within REVOKED_FRESH seconds. Raises a StoreError."""
         self._rows().put("revoked", ident, 0, {"at": int(time.time())})
-        with self._lock:
-            self._revoked_at = self._asked_at = float("-inf")
+        self._revoked.forget()
 
     def _decoded(self, token: str) -> dict[str, Any]:
         try:
@@ -110,33 +108,34 @@ class Tokens:
             raise BadToken("it was not signed by this server") from None
 
     def _all_keys(self) -> dict[str, bytes]:
-        with self._lock:
-            if not self._keys:
-                secrets = self._given or (self._kept_secret(),)
-                self._keys = {_key_id(secret): secret.encode() for secret in secrets}
-            return self._keys
+        """By key id, the signing one first."""
+        return self._given or self._kept.get(fresh=math.inf, patience=FIRST_SECONDS, rest=RETRY).value
 
-    def _kept_secret(self) -> str:
+    def _kept_secret(self) -> dict[str, bytes]:
         secret = self._rows().secret("auth", deadline=time.monotonic() + FIRST_SECONDS)
         if len(secret) < MIN_SECRET:  # signed with an empty key, anyone's token would be good
             raise StoreError("The signing secret in the store is damaged: set MCP_AUTH_SECRET, or delete its row.")
-        return secret
+        return _keyed([secret])
 
     def _revoked_ids(self) -> frozenset[str]:
-        with self._lock:  # one asks, the others wait for its answer
-            now = time.monotonic()
-            if now - self._revoked_at > REVOKED_FRESH and now - self._asked_at > REVOKED_RETRY:
-                self._asked_at = now
-                try:
-                    patience = REVOKED_SECONDS if self._revoked_at > 0 else FIRST_SECONDS
-                    rows = self._rows().list("revoked", deadline=now + patience)
-                except StoreError as e:
-                    logger.warning("the list of revoked tokens could not be read: %s", e)
-                else:
-                    self._revoked, self._revoked_at = frozenset(row.id for row in rows), now
-            if now - self._revoked_at > REVOKED_STALE:
-                raise StoreUnavailable("The list of revoked tokens could not be read.")
-            return self._revoked
+        patience = REVOKED_SECONDS if self._revoked.held else FIRST_SECONDS
+        ids, at = self._revoked.get(fresh=REVOKED_FRESH, patience=patience, rest=RETRY)
+        if time.monotonic() - at > REVOKED_STALE:
+            raise StoreUnavailable("The list of revoked tokens could not be read.")
+        return ids
+
+    def _read_revoked(self) -> frozenset[str]:
+        patience = REVOKED_SECONDS if self._revoked.held else FIRST_SECONDS
+        try:
+            rows = self._rows().list("revoked", deadline=time.monotonic() + patience)
+        except StoreError as e:
+            logger.warning("the list of revoked tokens could not be read: %s", e)
+            raise
+        return frozenset(row.id for row in rows)
+
+
+def _keyed(secrets: Sequence[str]) -> dict[str, bytes]:
+    return {_key_id(secret): secret.encode() for secret in secrets}
 
 
 def _key_id(secret: str) -> str:

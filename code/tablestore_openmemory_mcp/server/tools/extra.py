@@ -29,7 +29,7 @@ def _update(memory: Memory, call: Request) -> str:
         expires_at=None if expires_at is None else milliseconds(expires_at),
         deadline=call.deadline,
     )
-    return results.outcomes([outcome], max_bytes=call.max_bytes)
+    return results.outcomes([outcome], outcome.note, max_bytes=call.max_bytes)
 
 
 def _delete(memory: Memory, call: Request) -> str:

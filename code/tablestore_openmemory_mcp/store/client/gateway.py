@@ -22,6 +22,7 @@ from tablestore.credentials import CredentialsProvider
 from tablestore.retry import NoRetryPolicy
 
 from ...errors import StoreDenied, StoreError, StoreUnavailable
+from ...shared_attempt import SharedAttempt
 from .breaker import Breaker
 from .connection import ConnectionInfo, Connector, Credentials
 from .failures import ConditionFailed, Effect, Failure, OutcomeUnknown, explain, explain_row
@@ -40,7 +41,6 @@ from .requests import (
     in_batches,
     to_sdk,
 )
-from .shared_attempt import SharedAttempt
 from .transport import Transport
 
 PATIENCE = 20.0  # seconds for one operation with all its repetitions

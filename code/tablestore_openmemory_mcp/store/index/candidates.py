@@ -24,6 +24,7 @@ from .search_index import MOST_EXCLUDED, SearchIndex
 LAG_MS = 60_000  # the index is behind by under 3 s in 99 % of cases, and its replicas by a little more
 _RECENT = 1000  # memories of the lag window that are looked at one by one; with more of them, all rows are
 _VECTOR_BYTES = 32 * 1024 * 1024
+_ENTRY_BYTES = 500  # what Python needs around one vector
 _COLUMNS = ("rev", "model", "vector")
 
 Matrix = tuple[Sequence[str], NDArray[np.float32]]
@@ -52,10 +53,10 @@ class VectorCache:
     def put(self, scope: Scope, id_: str, rev: int, vector: Vector) -> None:
         with self._lock:
             if (scope, id_, rev) not in self._held:
-                self._bytes += vector.nbytes
+                self._bytes += _ENTRY_BYTES + vector.nbytes
             self._held[scope, id_, rev] = vector
             while self._bytes > self._max_bytes:
-                self._bytes -= self._held.popitem(last=False)[1].nbytes
+                self._bytes -= _ENTRY_BYTES + self._held.popitem(last=False)[1].nbytes
 
 
 class Candidates:

@@ -20,6 +20,7 @@ from .vectors import UnitVectors, normalised
 # written on a machine whose clock was wrong for a while, along with its embedded store.
 CLOCKS_APART = 30 * 60 * 1000
 _ROW_BYTES = 900  # what Python needs around one memory's text and vector
+_TOMBSTONE_BYTES = 350  # what it needs for one of them, with its id
 _TYPICAL_BYTES = 2000  # of a memory, with its text
 
 
@@ -103,7 +104,11 @@ class ScopeSnapshot:
         self._lock = threading.Lock()
         self._built: dict[str, UnitVectors] = {}
         # Not `before` itself: a chain of snapshots that nobody searches would keep all of them alive.
-        self._seeds = before.unit_vectors() if before else {}
+        self._seeds = {
+            model: found
+            for model, found in (before.unit_vectors() if before else {}).items()
+            if found.is_mostly_of(self.memories)
+        }
 
     def matrix(self, model: str) -> tuple[Sequence[str], NDArray[np.float32]]:
         """(ids, L2-normalised n x d float32, read-only) of the memories that `model` embedded; d is 0 without any."""
@@ -120,8 +125,9 @@ class ScopeSnapshot:
 
     @cached_property
     def nbytes(self) -> int:
-        """What it takes in memory, roughly: texts, vectors, and a matrix of them."""
-        return self.size + sum(2 * m.vector.nbytes for m in self.memories.values() if m.vector is not None)
+        """What it takes in memory, roughly: texts, vectors, a matrix of them, and what is known of deleted ones."""
+        vectors = sum(2 * m.vector.nbytes for m in self.memories.values() if m.vector is not None)
+        return self.size + vectors + _TOMBSTONE_BYTES * len(self.standing.tombstones)
 
     @cached_property
     def size(self) -> int:
@@ -184,8 +190,10 @@ class ScopeSnapshot:
 
 
 def size_of(memory: Memory) -> int:
-    """Bytes that a memory takes in memory, roughly, its vector aside."""
-    return _ROW_BYTES + 2 * len(memory.text)
+    """Bytes that a memory takes in memory, roughly, its vector aside; the same in every process."""
+    text = memory.text  # of which Python keeps 4 bytes for each character if one of them is a rare one, else 1 or 2
+    rare = not text.isascii() and len(text.encode("utf-16-le", "surrogatepass")) > 2 * len(text)
+    return _ROW_BYTES + (4 if rare else 2) * len(text)
 
 
 def sorted_rows(rows: Iterable[MemoryRow]) -> dict[str, MemoryRow]:

@@ -1,6 +1,6 @@
 """Unit vectors of a scope's memories, kept from one snapshot to the next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,14 @@ class UnitVectors:
     ids: Sequence[str]
     sources: Sequence[Vector]
     matrix: NDArray[np.float32]
+
+    def is_mostly_of(self, memories: Mapping[str, Memory]) -> bool:
+        """Whether it pays to keep for a scope of these: what it knows of others nobody counts."""
+        known = sum(
+            (memory := memories.get(id_)) is not None and memory.vector is source
+            for id_, source in zip(self.ids, self.sources, strict=True)
+        )
+        return known * 5 >= len(self.ids) * 4 and known > 0
 
 
 def normalised(memories: Iterable[Memory], model: str, known: UnitVectors | None = None) -> UnitVectors:

@@ -24,11 +24,14 @@ _SYMBOLS = {
 _SYMBOLS |= {"uuuu": _SYMBOLS["yyyy"], "Z": _SYMBOLS["X"], "XXX": _SYMBOLS["X"], "XX": _SYMBOLS["X"]}
 _SYMBOLS |= {"S" * digits: rf"(?P<fraction>\d{{{digits}}})" for digits in range(1, 10)}
 _PIECES = re.compile(r"'(?P<quoted>[^']*)'|(?P<symbol>([A-Za-z])\3*)|(?P<other>.)", re.DOTALL)
+_FORMAT_CHARACTERS = 256
 _EPOCH_UNITS = {"epoch_second": 1000, "epoch_millis": 1}
 
 
 def check_format(pattern: str) -> None:
     """Raise an unsupported-operation error for a pattern that this module does not know."""
+    if len(pattern) > _FORMAT_CHARACTERS:
+        raise unsupported("So long a date format")
     if pattern not in _EPOCH_UNITS:
         _compile(pattern)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from ...errors import ServiceError, StoreUnavailable
+from .errors import ServiceError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -34,8 +34,9 @@ class SharedAttempt(Generic[T]):
         with self._lock:
             running = self._running
             if running is None:
-                running = self._running = Future()
-                threading.Thread(target=self._run, args=(running,), daemon=True, name="store-attempt").start()
+                running = Future()
+                threading.Thread(target=self._run, args=(running,), daemon=True, name="attempt").start()
+                self._running = running  # not before: where no thread can be had, nobody would ever end it
         try:
             return running.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
         except TimeoutError:
