@@ -191,7 +191,7 @@ RULES: list[tuple[Callable[[Sources], list[str]], str, str]] = [
     (sdks, f"{P}.server.logs", "def later():\n    from tablestore.error import OTSClientError"),
     (sdks, f"{P}.memory.service", "from mem0.memory.main import Memory"),
     (models_know_nothing_of_an_add, f"{P}.memory.models.chat", "from ..add import planner"),
-    (models_know_nothing_of_an_add, f"{P}.memory.models.chat", "from ..context import Place"),
+    (models_know_nothing_of_an_add, f"{P}.memory.models.chat", "from ..context import ScopeContext"),
     (search_knows_nothing_of_an_add, f"{P}.memory.search.recall", "from ..add import related"),
     (environment, f"{P}.settings", "os.environ"),
     (environment, f"{P}.server.logs", "os.getenv('HOME')"),

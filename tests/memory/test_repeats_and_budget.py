@@ -13,7 +13,7 @@ from tablestore_openmemory_mcp.errors import LimitExceeded, StoreError
 from tablestore_openmemory_mcp.memory.add import deduplication as repeats
 from tablestore_openmemory_mcp.memory.models import prompts
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -91,12 +91,12 @@ def test_a_text_said_again_after_a_change_and_back_is_a_repeat_of_the_last_time_
 def test_two_commits_of_one_text_do_not_add_up_to_a_whole_one(plain: PlainStore, scope: Scope) -> None:
     store = plain.scope(scope)
     for kept in ("a", "b"):
-        unit = Unit(store.snapshot())
+        unit = UnitOfWork(store.snapshot())
         for text in ("a", "b"):
             unit.add(f"{text}{kept}", None, None)
         after = store.commit(repeats.sign(unit, "name").changes, base=unit.base)
         assert repeats.stands(after, "name")
-        gone = Unit(after)
+        gone = UnitOfWork(after)
         gone.delete(next(o.id for o in unit.outcomes if o.memory == f"{kept}{kept}"))
         store.commit(gone.changes, base=after)
     assert len(store.snapshot().memories) == 2

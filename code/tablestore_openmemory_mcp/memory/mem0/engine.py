@@ -17,12 +17,12 @@ from urllib.parse import quote
 from ...errors import ServiceError
 from ...scope import Scope
 from ...store.model import ScopeStore
-from ..context import Job
+from ..context import AddContext
 from ..model import Outcome
 from ..models.embedder import Embedder
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat
-from ..unit_of_work import Unit
+from ..unit_of_work import UnitOfWork
 
 
 @contextmanager
@@ -56,7 +56,7 @@ with _alone():
     from mem0.memory.main import Memory
     from mem0.utils import spacy_models
 
-    from .adapters import JobEmbedder, JobLlm, NoEntities, ScopedHistory, ScopedVectorStore
+    from .adapters import Mem0Embedder, Mem0Llm, NoEntities, ScopedHistory, ScopedVectorStore
 
 # Where spaCy happens to be installed, Mem0 would download an English model at the first add.
 spacy_models._load_failed_full = spacy_models._load_failed_lemma = True
@@ -115,12 +115,14 @@ class AdditiveMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
 
     entity_store = NoEntities()  # Mem0's property would build a second vector store
 
-    def __init__(self, store: ScopeStore, unit: Unit, embedder: Embedder, chat: Chat, job: Job) -> None:
+    def __init__(
+        self, store: ScopeStore, unit: UnitOfWork, embedder: Embedder, chat: Chat, context: AddContext
+    ) -> None:
         self.config = _CONFIG
         self.ids = mem0_ids(store.scope)
-        self.embedding_model = JobEmbedder(embedder, job)
+        self.embedding_model = Mem0Embedder(embedder, context)
         self.vector_store = ScopedVectorStore(store, unit, self.ids, embedder.model)
-        self.llm = JobLlm(chat, job)
+        self.llm = Mem0Llm(chat, context)
         self.db = ScopedHistory(store)
         self.custom_instructions = None
         self.api_version = _CONFIG.version
