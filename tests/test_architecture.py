@@ -3,30 +3,24 @@ that a module must not have, and the rule has to name it."""
 
 import ast
 import dataclasses
-import datetime
-import enum
-import importlib
-import logging
+import json
 import re
-import struct
+import subprocess
 import sys
-import types
 from collections.abc import Callable
-from contextvars import ContextVar
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from mcp_types import ToolAnnotations
-from pydantic import TypeAdapter
-from starlette.responses import PlainTextResponse
 
 from support import imports
 from support.imports import Source, Sources, at_import, module_of
+from support.module_globals import holds_a_client
 
 P = "tablestore_openmemory_mcp"
+TESTS = Path(__file__).parent
 MOST_MODULES = 12  # in one folder, the package's __init__ not counted
 
 # What each room of the server may import of the others. "values": the modules beside the rooms that know no room.
@@ -249,53 +243,24 @@ def test_exceptions_are_still_needed() -> None:
 
 # --- what modules hold ----------------------------------------------------------------------------------------------
 
-# Values of others that hold no connection, and that nobody changes.
-_INERT = (np.ndarray, ToolAnnotations, TypeAdapter, PlainTextResponse, struct.Struct, ContextVar, logging.Logger)
-_PLAIN = (str, int, float, bytes, range, re.Pattern, enum.Enum, datetime.date, datetime.tzinfo, datetime.timedelta)
-_CODE = (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType)
+
+@pytest.fixture(scope="module")
+def held() -> dict[str, Any]:
+    """See support/module_globals.py: a process of its own, since an import may change what other tests see."""
+    command = [sys.executable, "-m", "support.module_globals"]
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=300, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
-def _holds_a_client(value: object) -> bool:
-    """Whether anything in `value` is an object that is neither a plain value nor code."""
-    if value is None or isinstance(value, (*_PLAIN, *_CODE, *_INERT)) or _is_of_typing(value) or _is_cached(value):
-        return False
-    if isinstance(value, dict):
-        return any(_holds_a_client(part) for pair in value.items() for part in pair)
-    if isinstance(value, tuple | list | set | frozenset):
-        return any(map(_holds_a_client, value))
-    if dataclasses.is_dataclass(value) and getattr(type(value), "__dataclass_params__").frozen:  # noqa: B009 - untyped
-        return any(_holds_a_client(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return f"{type(value).__module__}.{type(value).__name__}" != "mem0.configs.base.MemoryConfig"  # words and numbers
+def test_no_module_holds_a_client(held: dict[str, Any]) -> None:
+    assert held["globals"] > 1000
+    assert held["clients"] == []
 
 
-def _is_of_typing(value: object) -> bool:
-    return type(value).__module__ in ("typing", "types", "collections.abc", "__future__")
-
-
-def _is_cached(value: object) -> bool:
-    return hasattr(value, "cache_info")
-
-
-def _module_globals() -> list[tuple[str, str, Any]]:
-    names = [name for name in _sources() if not name.endswith("__main__") and name != "index"]
-    return [
-        (module, name, value)
-        for module in names
-        for name, value in vars(importlib.import_module(module)).items()
-        if not name.startswith("__")
-    ]
-
-
-def test_no_module_holds_a_client() -> None:
-    held = _module_globals()
-    assert len(held) > 1000
-    assert [f"{module}.{name}" for module, name, value in held if _holds_a_client(value)] == []
-
-
-def test_what_functions_keep_is_made_of_texts() -> None:
+def test_what_functions_keep_is_made_of_texts(held: dict[str, Any]) -> None:
     """A cache of a function is a global too: those that there are keep what they made of texts and numbers."""
-    kept = {f"{module}.{name}" for module, name, value in _module_globals() if _is_cached(value)}
-    assert {name for name in kept if not name.endswith(".urlsplit")} == {
+    assert {name for name in held["cached"] if not name.endswith(".urlsplit")} == {
         f"{P}.memory.search.folding._letters",
         f"{P}.memory.search.folding._simplified",
         f"{P}.memory.search.tokens._terms",
@@ -313,6 +278,6 @@ def test_a_client_is_noticed() -> None:
 
     with httpx.Client() as client:
         for value in (client, [client], {"a": (1, client)}, Wrapped(client), sys.stdout, object()):
-            assert _holds_a_client(value)
+            assert holds_a_client(value)
     for value in ("", None, (1, "a"), re.compile("a"), Wrapped("a"), list[str], len):
-        assert not _holds_a_client(value)
+        assert not holds_a_client(value)
