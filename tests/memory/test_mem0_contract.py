@@ -16,7 +16,7 @@ import pytest
 
 from support.fake_openai import FakeOpenAI, Fault, chat
 from tablestore_openmemory_mcp.memory.mem0.engine import ScopedMem0, mem0_ids, prompts
-from tablestore_openmemory_mcp.memory.model import Outcome
+from tablestore_openmemory_mcp.memory.model import AddResult, Outcome
 from tablestore_openmemory_mcp.memory.models import prompts as prompts_module
 from tablestore_openmemory_mcp.scope import Scope
 
@@ -73,9 +73,9 @@ class Step:
     def __init__(self) -> None:
         self.seen: list[tuple[str, Mapping[str, Any]]] = []
 
-    def __call__(self, text: str, metadata: Mapping[str, Any]) -> list[Outcome]:
+    def __call__(self, text: str, metadata: Mapping[str, Any]) -> AddResult:
         self.seen.append((text, metadata))
-        return []
+        return AddResult([])
 
 
 def test_names_that_mem0_refuses_reach_it_encoded_and_stay_apart() -> None:
@@ -87,6 +87,14 @@ def test_names_that_mem0_refuses_reach_it_encoded_and_stay_apart() -> None:
         assert [text for text, _ in step.seen] == ["x"]
 
 
+def test_what_the_step_made_comes_back_as_it_is() -> None:
+    """With its note, which Mem0's own form of a result has no room for."""
+    made = AddResult([Outcome("1", "x", "ADD")], "a note")
+    mem0 = ScopedMem0(Scope("u", "c"), lambda text, metadata: made)
+    assert mem0.remember("x", {}) is made
+    assert mem0.add("x", **mem0_ids(Scope("u", "c"))) == {"results": [{"id": "1", "memory": "x", "event": "ADD"}]}
+
+
 def test_metadata_cannot_carry_an_identity() -> None:
     step = Step()
     mem0 = ScopedMem0(Scope("u", "c"), step)
@@ -96,13 +104,13 @@ def test_metadata_cannot_carry_an_identity() -> None:
 
 def test_a_bound_mem0_refuses_another_scope() -> None:
     with pytest.raises(ValueError, match="another"):
-        ScopedMem0(Scope("u", "c"), lambda text, metadata: []).add("x", user_id="victim", agent_id="c")
+        ScopedMem0(Scope("u", "c"), lambda text, metadata: AddResult([])).add("x", user_id="victim", agent_id="c")
 
 
 def test_mem0_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("mem0.memory.main").critical("a memory's text")
-        ScopedMem0(Scope("u", "c"), lambda text, metadata: []).remember("secret text", {"user_id": "x"})
+        ScopedMem0(Scope("u", "c"), lambda text, metadata: AddResult([])).remember("secret text", {"user_id": "x"})
     assert "secret text" not in caplog.text
     assert "a memory's text" not in caplog.text
     assert os.environ.get("MEM0_TELEMETRY") is None

@@ -83,13 +83,13 @@ class MemoryService:
         All of it is stored or, when an error is raised, none. Raises InvalidInput, LimitExceeded, Busy, a ModelError or
         a StoreError.
         """
-        said = self._validated(text)
+        text = self._validated(text)
         context = AddContext(self._deadline(deadline), progress or _silent, actor, expires_at=_future(expires_at))
         store = self._store.scope(scope)
         with _in_time("stored"):
             if self._settings.pipeline == "verbatim" or self._chat is None:
-                return self._add_verbatim(store, said, context)
-            return self._add_cycle().run(self._scoped(store), said, context)
+                return self._add_verbatim(store, text, context)
+            return self._add_cycle().run(self._scoped(store), text, context)
 
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
         """The memories that answer `query`, best first; at most `limit`, or TABLESTORE_SEARCH_MEMORY_LIMIT.
@@ -125,10 +125,10 @@ class MemoryService:
 
         Raises InvalidInput for an id that is not in this scope, or as add.
         """
-        said, until = self._validated(text), self._deadline(deadline)
+        text, until = self._validated(text), self._deadline(deadline)
         embedder = AddEmbedder(self._embedder) if self._embedder else None
         with _in_time("changed"):
-            vector = row(embedder.embed([said], deadline=until), 0) if embedder else None
+            vector = row(embedder.embed([text], deadline=until), 0) if embedder else None
         model = embedder.model if embedder and vector is not None else None
         expires = _future(expires_at)
 
@@ -136,7 +136,7 @@ class MemoryService:
             unit = UnitOfWork(base, actor)
             if unit.get(memory_id) is None:
                 raise _unknown([memory_id])
-            unit.update(memory_id, said, vector, model, expires_at=expires, reason="asked for")
+            unit.update(memory_id, text, vector, model, expires_at=expires, reason="asked for")
             return marked(unit, embedder)
 
         unit, _ = write(self._store.scope(scope), make, until)
@@ -177,10 +177,10 @@ class MemoryService:
                 model.close()
 
     def _validated(self, text: str) -> str:
-        said = checked_text(text, "text", self._settings.max_text_length)
+        checked = checked_text(text, "text", self._settings.max_text_length)
         if not self._settings.allow_credentials:
-            refuse_credentials(said)
-        return said
+            refuse_credentials(checked)
+        return checked
 
     def _deadline(self, deadline: float | None) -> float:
         latest = time.monotonic() + self._settings.add_timeout

@@ -20,7 +20,7 @@ from ...settings import Settings
 from ...store.model import Memory, Snapshot
 from ..context import AddContext, ScopeContext
 from ..mem0.engine import AdditiveMem0, ScopedMem0, prompts
-from ..model import AddResult, Outcome
+from ..model import AddResult
 from ..models.budget import Counts, MeteredChat
 from ..models.chat import ChatModel
 from ..models.embedder import AddEmbedder
@@ -91,14 +91,10 @@ class AddCycle:
             return self._verbatim(scoped, text, context, e)
 
     def _by_way_of_mem0(self, scoped: ScopeContext, base: Snapshot, text: str, context: AddContext) -> AddResult:
-        done: list[AddResult] = []
+        def step(text: str, metadata: Mapping[str, Any]) -> AddResult:
+            return self._remember(scoped, base, text, replace(context, metadata=metadata))[0]
 
-        def step(said: str, metadata: Mapping[str, Any]) -> Sequence[Outcome]:
-            done.append(self._remember(scoped, base, said, replace(context, metadata=metadata))[0])
-            return done[0].results
-
-        ScopedMem0(scoped.store.scope, step).remember(text, context.metadata)
-        return done[0]
+        return ScopedMem0(scoped.store.scope, step).remember(text, context.metadata)
 
     def _remember(
         self, scoped: ScopeContext, base: Snapshot, text: str, context: AddContext, replaces: str | None = None

@@ -90,20 +90,29 @@ class Planner:
             return unit  # another instance was first
         living = [m for m in base.memories.values() if is_living(m, unit.now) and not self._is_unsorted(m)]
         known = self._scoped.index.alike(base, living)
+        settled = self._settle(base, known, living)
+        self._context.progress("writing")
+        self._stage_all(unit, settled.operations, known)
+        return within(unit, self._scoped.max_memories)
+
+    def _settle(self, base: Snapshot, known: dict[str, Memory], living: Sequence[Memory]) -> Settled:
+        """What is to be done, decided anew only if what was decided does not hold for `base`."""
         facts = self._facts(base, known, living)
         if self._settled is None or not self._holds(base, facts):
             self._settled = self._embedded(self._decide(facts))
             self._planned = frozenset(f.text for f in facts)
             self._shown = {m.id: m.rev for fact in facts for m in fact.near}
-        self._context.progress("writing")
-        leaving = {operation.memory_id for operation in self._settled.operations}
+        return self._settled
+
+    def _stage_all(self, unit: UnitOfWork, operations: Sequence[Operation], known: Mapping[str, Memory]) -> None:
+        """`known`: the memories of `unit`'s base by what they say."""
+        leaving = {operation.memory_id for operation in operations}
         staying = {key: memory for key, memory in known.items() if memory.id not in leaving}
-        for operation in self._settled.operations:
+        for operation in operations:
             self._stage(unit, operation, staying)
         self._prolong(unit, staying)
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
-        return within(unit, self._scoped.max_memories)
 
     def _holds(self, base: Snapshot, facts: Sequence[Fact]) -> bool:
         """Whether what was settled is true of `base` too: all that was shown is as it was, and nothing that was not
