@@ -25,7 +25,7 @@ PAIRS, FIELDS = HERE / "data/contradictions.json", HERE.parent / "tests/memory/d
 VECTORS = FIELDS.with_name("fields_of_life_minilm.npz")
 BARS = {
     "linked": reconcile._LINKED,
-    "to forget": reconcile._TO_FORGET,
+    "linked deletion": reconcile._LINKED_DELETION,
     "evident": reconcile._EVIDENT,
     "linked, unsaid": reconcile._LINKED + reconcile._UNSAID,
     "evident, unsaid": reconcile._EVIDENT + reconcile._UNSAID,

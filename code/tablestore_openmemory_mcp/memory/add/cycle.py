@@ -33,7 +33,7 @@ from ..writing import write
 from .deduplication import asked, sign, stands
 from .extraction import Extracted, extract
 from .fallback import MARK, pending, timed_out, unmarked
-from .forgetting import forgets_everything, is_command, is_forgetting, is_instruction
+from .forgetting import is_command, is_forgetting, is_instruction
 from .grounding import Grounding
 from .planner import Decider, Planner, within
 from .small_talk import is_small_talk
@@ -205,7 +205,7 @@ def _left_out(extracted: Extracted) -> Sequence[str]:
 
 
 def _why_nothing(facts: Sequence[str], unit: UnitOfWork) -> str:
-    if all(is_instruction(fact) or forgets_everything(fact) for fact in facts):
+    if all(map(is_instruction, facts)):
         return A_COMMAND
     if any(map(is_forgetting, facts)):
         return NOTHING_TO_FORGET

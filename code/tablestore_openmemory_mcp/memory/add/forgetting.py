@@ -92,7 +92,7 @@ def is_instruction(fact: str) -> bool:
     "Delete all memories" is one, and a request to forget everything as well.
     """
     said = " ".join(fact.split())
-    if any(pattern.search(said) for pattern in _TO_THE_MODEL):
+    if any(pattern.search(said) for pattern in _TO_THE_MODEL) or (forgets_everything(said) and is_forgetting(said)):
         return True
     return any(not _FORBIDS.search(said, max(0, found.start() - 24), found.start()) for found in _ALL.finditer(said))
 

@@ -24,6 +24,7 @@ ASKED_FOR = "asked for"  # the reason of a deletion: the person wants something 
 # How strongly a fact must be about a memory (evidence.strength) for a decision on it. benchmarks/evidence.py measures
 # how many of the contradicting pairs, and of the unrelated ones, reach each bar.
 _LINKED = 2.2  # the model names the fact that its decision is about
+_LINKED_DELETION = 3.0  # and wants the memory deleted: no text of its own shows what it understood
 _TO_FORGET = 3.0  # it does not, but the person asks to forget something
 _EVIDENT = 4.1  # it does not; by meaning alone only what is hardly ever a coincidence
 _UNSAID = 2.0  # more, for an UPDATE whose own text does not say the fact: it may be any slip
@@ -250,7 +251,7 @@ class _Settling:
 
     def _bar(self, i: int, proposal: _Proposal) -> float:
         if i in proposal.linked:
-            return _LINKED
+            return _LINKED if proposal.event == "UPDATE" or self._forgets(i) else _LINKED_DELETION
         return _TO_FORGET if self._forgets(i) else _EVIDENT
 
     def _strength(self, i: int, memory: Memory) -> float:
