@@ -24,8 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "emulator"))
 
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     FieldSort,
     Knn,
@@ -39,6 +38,7 @@ from tablestore_emulator.search.query import (
     Terms,
 )
 from tablestore_emulator.search.schema import FieldSpec, FieldType, IndexSpec
+from tablestore_emulator.search.search_index import SearchIndex
 from tablestore_emulator.search.values import Row
 
 DIMENSION = 1536

@@ -23,7 +23,7 @@ import numpy as np
 from tablestore_openmemory_mcp.errors import ModelError
 from tablestore_openmemory_mcp.memory.add.extraction import extract
 from tablestore_openmemory_mcp.memory.add.grounding import Grounding, examples_in
-from tablestore_openmemory_mcp.memory.context import Job
+from tablestore_openmemory_mcp.memory.context import AddContext
 from tablestore_openmemory_mcp.memory.mem0.engine import prompts
 from tablestore_openmemory_mcp.memory.models.chat import Answer, ChatModel, Message
 from tablestore_openmemory_mcp.memory.models.embedder import AddEmbedder, Embedded, Embedder
@@ -84,7 +84,7 @@ def measured(
     strict = Grounding(asking.extraction("")[0]["content"])
     for entry in said:
         text = entry["said"]
-        job = Job(time.monotonic() + seconds, lambda step: None)
+        job = AddContext(time.monotonic() + seconds, lambda step: None)
         counts["texts"] += 1
         try:
             found = extract(chat, asking, text, job, judge, embedder)

@@ -203,7 +203,7 @@ class Settings(BaseModel):
     max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
     max_memories: int = Field(50_000, ge=1)  # per scope
-    history_retention_days: int = Field(0, ge=0, le=20_000)  # of what was corrected or deleted; 0: for good
+    history_retention_days: int = Field(0, ge=0, le=20_000)  # of what was corrected or deleted; 0: forever
     max_deletions_per_add: int = Field(5, ge=0)  # that the LLM may ask for in one call
     add_fallback: Literal["error", "verbatim"] = "error"  # what an add does while the LLM is away
     allow_credentials: bool = False  # whether texts that look like keys or passwords are stored

@@ -52,7 +52,7 @@ def check(report: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("end", [Server.kill, Server.stop], ids=["killed", "stopped"])
 @SDKS
-def test_a_client_recovers(sdk: str, end: "type[Server.kill]", tmp_path: Path) -> None:
+def test_a_client_recovers(sdk: str, end: Callable[[Server], object], tmp_path: Path) -> None:
     with Server(tmp_path) as first:
         port = first.port
         with reconnecting(sdk, first.url("cline", "alice"), tmp_path) as go_on:

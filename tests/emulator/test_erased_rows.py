@@ -98,6 +98,7 @@ def test_rewriting_rests_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     storage = Storage(tmp_path)
     upkeep = Upkeep(storage)
     rewritten: list[float] = []
+    now = 0.0
     purge = storage.purge
 
     def counted() -> None:

@@ -240,7 +240,8 @@ def perform(client: Any, table: str, model: Rows, operation: Any) -> None:
 
 
 def compare(client: Any, steps: list[Any]) -> None:
-    table, model = f"model{next(_numbers)}", {}
+    table = f"model{next(_numbers)}"
+    model: dict[Any, Any] = {}
     create_table(client, table)
     try:
         for step in steps:

@@ -3,9 +3,9 @@
 import pytest
 
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.search.analysis import FUZZY_LIMIT, tokens
-from tablestore_emulator.search.dates import check_format, milliseconds
-from tablestore_emulator.search.minimum import required
+from tablestore_emulator.search.index.analysis import FUZZY_LIMIT, tokens
+from tablestore_emulator.search.index.dates import check_format, milliseconds
+from tablestore_emulator.search.query.minimum import required
 from tablestore_emulator.search.schema import Analyzer
 
 DAY = 86_400_000
@@ -25,27 +25,29 @@ DAY = 86_400_000
         ("", []),
     ],
 )
-def test_single_word_cuts_chinese_into_characters_and_the_rest_into_lower_case_words(text: str, expected: list[str]):
+def test_single_word_cuts_chinese_into_characters_and_the_rest_into_lower_case_words(
+    text: str, expected: list[str]
+) -> None:
     assert tokens(Analyzer(), text) == expected
 
 
-def test_single_word_options():
+def test_single_word_options() -> None:
     assert tokens(Analyzer(case_sensitive=True), "Hang Zhou") == ["Hang", "Zhou"]
     assert tokens(Analyzer(delimit_word=True), "iPhone15Pro") == ["iphone", "15", "pro"]
 
 
-def test_split_cuts_at_white_space_or_at_its_delimiter():
+def test_split_cuts_at_white_space_or_at_its_delimiter() -> None:
     assert tokens(Analyzer("split"), "A b\tC  d") == ["a", "b", "c", "d"]
     assert tokens(Analyzer("split", delimiter=","), "a b,C,,d") == ["a b", "c", "d"]
     assert tokens(Analyzer("split", delimiter="\\#"), "a#b") == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["min_word", "max_word"])
-def test_the_dictionary_analyzers_are_approximated_by_pairs(name: str):
+def test_the_dictionary_analyzers_are_approximated_by_pairs(name: str) -> None:
     assert tokens(Analyzer(name), "菊花茶 Tea 茶") == ["菊花", "花茶", "tea", "茶"]
 
 
-def test_fuzzy_makes_grams_of_every_size_from_the_first_characters():
+def test_fuzzy_makes_grams_of_every_size_from_the_first_characters() -> None:
     assert tokens(Analyzer("fuzzy", min_chars=1, max_chars=2), "aB c") == ["a", "b", " ", "c", "ab", "b ", " c"]
     assert len(tokens(Analyzer("fuzzy", min_chars=3, max_chars=3), "x" * 5000)) == FUZZY_LIMIT - 2
 
@@ -66,11 +68,11 @@ def test_fuzzy_makes_grams_of_every_size_from_the_first_characters():
         (b"12", ("epoch_millis",), None),
     ],
 )
-def test_dates(value: str | int | bytes, formats: tuple[str, ...], expected: int | None):
+def test_dates(value: str | int | bytes, formats: tuple[str, ...], expected: int | None) -> None:
     assert milliseconds(value, formats) == expected
 
 
-def test_a_date_format_that_is_not_understood_is_refused_when_the_index_is_made():
+def test_a_date_format_that_is_not_understood_is_refused_when_the_index_is_made() -> None:
     with pytest.raises(OtsError, match="OTSUnsupportOperation"):
         check_format("yyyy-'W'ww")
 
@@ -79,10 +81,10 @@ def test_a_date_format_that_is_not_understood_is_refused_when_the_index_is_made(
     ("form", "clauses", "expected"),
     [("2", 5, 2), ("-1", 5, 4), ("75%", 5, 3), ("-25%", 5, 4), ("9", 5, 5), ("-9", 5, 0), ("0", 5, 0), ("0%", 5, 0)],
 )
-def test_minimum_should_match(form: str, clauses: int, expected: int):
+def test_minimum_should_match(form: str, clauses: int, expected: int) -> None:
     assert required(form, clauses) == expected
 
 
-def test_a_minimum_that_is_no_number_is_refused():
+def test_a_minimum_that_is_no_number_is_refused() -> None:
     with pytest.raises(OtsError, match="minimum_should_match"):
         required("2<75%", 3)

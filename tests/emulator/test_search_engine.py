@@ -6,8 +6,7 @@ import pytest
 
 from support.search_engine import ask, delete, found, index_of, put, scores
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     ConstScore,
     Exists,
@@ -30,6 +29,7 @@ from tablestore_emulator.search.query import (
     Wildcard,
 )
 from tablestore_emulator.search.schema import Analyzer, FieldSpec, FieldType, IndexSpec
+from tablestore_emulator.search.search_index import SearchIndex
 
 
 def texts(analyzer: Analyzer | None = None) -> SearchIndex:
@@ -41,7 +41,7 @@ def texts(analyzer: Analyzer | None = None) -> SearchIndex:
     return index
 
 
-def test_match_finds_any_token_all_tokens_or_a_minimum():
+def test_match_finds_any_token_all_tokens_or_a_minimum() -> None:
     index = texts()
     assert found(index, Match("t", "靠窗 window")) == "a b c"
     assert found(index, Match("t", "靠窗座位", every=True)) == "a c"
@@ -50,7 +50,7 @@ def test_match_finds_any_token_all_tokens_or_a_minimum():
     assert found(index, Match("t", "，。")) == ""
 
 
-def test_match_scores_by_bm25():
+def test_match_scores_by_bm25() -> None:
     index = texts()
     page = ask(index, Match("t", "window"), ScoreSort())
     rarity = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5))  # three documents have the field, one holds the token
@@ -60,7 +60,7 @@ def test_match_scores_by_bm25():
     assert ask(index, Match("t", "window", weight=3.0), ScoreSort()).hits[0].score == pytest.approx(3 * expected)
 
 
-def test_the_scores_of_the_service_that_the_official_sdk_s_test_knows_are_within_reach():
+def test_the_scores_of_the_service_that_the_official_sdk_s_test_knows_are_within_reach() -> None:
     """int(score * factor) is 53, 11, 9 for 120, 30, 25 there, with a segmenter; pairs come near."""
     index = index_of(FieldSpec("t", FieldType.TEXT, analyzer=Analyzer("max_word")))
     put(index, "1", t="求推荐几款菊花茶店铺")
@@ -72,7 +72,7 @@ def test_the_scores_of_the_service_that_the_official_sdk_s_test_knows_are_within
     assert scores["4"] * 120 == pytest.approx(53.5, abs=3)
 
 
-def test_phrases():
+def test_phrases() -> None:
     index = texts()
     assert found(index, MatchPhrase("t", "靠窗的座位")) == "a"
     assert found(index, MatchPhrase("t", "座位靠窗")) == "c"
@@ -84,7 +84,7 @@ def test_phrases():
     assert found(index, MatchPhrase("t", "")) == ""
 
 
-def test_a_phrase_is_not_found_across_the_bytes_of_two_tokens():
+def test_a_phrase_is_not_found_across_the_bytes_of_two_tokens() -> None:
     index = index_of(FieldSpec("t", FieldType.TEXT))
     put(index, "a", t=" ".join(f"w{n}" for n in range(300)))  # token numbers whose bytes repeat
     put(index, "b", t="w1 w256 w0 w2")
@@ -92,7 +92,7 @@ def test_a_phrase_is_not_found_across_the_bytes_of_two_tokens():
     assert found(index, MatchPhrase("t", "w0 w1 w2")) == "a"
 
 
-def test_fuzzy_phrases_find_any_part_of_a_text():
+def test_fuzzy_phrases_find_any_part_of_a_text() -> None:
     index = texts(Analyzer("fuzzy", min_chars=2, max_chars=3))
     assert found(index, MatchPhrase("t", "欢靠")) == "a"
     assert found(index, MatchPhrase("t", "dow SEATS, win")) == "b"  # longer than the longest gram
@@ -176,7 +176,7 @@ def values() -> SearchIndex:
         (Bool(filter=(Exists("n"),), should=(Terms("k", ("red",)),), minimum="1"), "a"),
     ],
 )
-def test_what_each_query_finds(query: Query, expected: str):
+def test_what_each_query_finds(query: Query, expected: str) -> None:
     assert found(values(), query) == expected
 
 
@@ -192,12 +192,12 @@ def test_what_each_query_finds(query: Query, expected: str):
         (Exists("j"), "OTSUnsupportOperation"),
     ],
 )
-def test_what_each_query_refuses(query: Query, code: str):
+def test_what_each_query_refuses(query: Query, code: str) -> None:
     with pytest.raises(OtsError, match=code):
         ask(values(), query)
 
 
-def test_scores_add_up_in_must_and_should_and_not_in_filter():
+def test_scores_add_up_in_must_and_should_and_not_in_filter() -> None:
     index = values()
     red, number = Terms("k", ("red",), weight=2.0), Exists("n")
     assert scores(index, Bool(must=(red, number))) == {"a": 3.0}
@@ -209,14 +209,14 @@ def test_scores_add_up_in_must_and_should_and_not_in_filter():
     assert scores(index, FunctionScore(Terms("k", ("blue",)), "d")) == {"c": 0.0}
 
 
-def test_without_a_score_sort_there_is_no_score_and_the_order_is_that_of_the_primary_key():
+def test_without_a_score_sort_there_is_no_score_and_the_order_is_that_of_the_primary_key() -> None:
     index = texts()
     put(index, "0", t="window window window")
     page = ask(index, Match("t", "window"))
     assert [(hit.key, hit.score) for hit in page.hits] == [(b"0", None), (b"b", None)]
 
 
-def test_sorting_by_fields():
+def test_sorting_by_fields() -> None:
     index = values()
     assert found(index, MatchAll(), FieldSort("n")) == "b c a d"
     assert found(index, MatchAll(), FieldSort("n", descending=True)) == "a c b d"
@@ -231,7 +231,7 @@ def test_sorting_by_fields():
         found(index, MatchAll(), FieldSort("t"))
 
 
-def test_points_on_the_globe():
+def test_points_on_the_globe() -> None:
     index = index_of(FieldSpec("g", FieldType.GEO_POINT))
     points = {"hangzhou": "30.27,120.16", "shanghai": "31.23,121.47", "fiji": "-17.7,178.1", "samoa": " -13.8, -172.1"}
     for key, point in {**points, "wrong": "120.16,30.27", "text": "here", "one": "30"}.items():
@@ -248,19 +248,19 @@ def test_points_on_the_globe():
 
 
 @pytest.mark.parametrize("analyzer", ["single_word", "fuzzy"])
-def test_phrases_survive_compaction(analyzer: str):
+def test_phrases_survive_compaction(analyzer: str) -> None:
     text = FieldSpec("t", FieldType.TEXT, analyzer=Analyzer(analyzer))
     index = SearchIndex(IndexSpec.of(("id",), text), compact_from=2)
     for n in range(50):
         put(index, f"{n % 5}", t=f"old{n} old{n + 1}" if n < 45 else f"now{n} then{n}")
         put(index, "silent")
-    assert index.size < 20
+    assert index.documents.size < 20
     assert found(index, MatchPhrase("t", "now47 then47")) == "2"
     assert found(index, MatchPhrase("t", "then47 now47")) == ""
     assert found(index, Bool(should=tuple(MatchPhrase("t", each) for each in ("old3", "old44", "now46")))) == "1"
 
 
-def test_what_the_index_returns_is_what_it_stores():
+def test_what_the_index_returns_is_what_it_stores() -> None:
     index = index_of(
         FieldSpec("id", FieldType.KEYWORD),
         FieldSpec("k", FieldType.KEYWORD),
@@ -273,7 +273,7 @@ def test_what_the_index_returns_is_what_it_stores():
     assert found(index, Terms("hidden", (1,))) == "a"
 
 
-def test_pages_by_token_go_on_where_they_stopped_although_rows_come_and_go():
+def test_pages_by_token_go_on_where_they_stopped_although_rows_come_and_go() -> None:
     index = index_of(FieldSpec("n", FieldType.LONG))
     for n in range(10):
         put(index, f"r{n}", n=n // 2)
@@ -291,6 +291,6 @@ def test_pages_by_token_go_on_where_they_stopped_although_rows_come_and_go():
 
 
 @pytest.mark.parametrize("token", [b"x", b"e30=", b"AAAA", "名".encode()])
-def test_a_token_that_is_not_ours_is_refused(token: bytes):
+def test_a_token_that_is_not_ours_is_refused(token: bytes) -> None:
     with pytest.raises(OtsError, match="the token is invalid"):
         texts().search(Request(MatchAll(), token=token))

@@ -1,5 +1,6 @@
 """A search index that is behind its table, as the service's are."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,13 +25,13 @@ class TestLag:
     FAR = 3600
 
     @pytest.fixture(autouse=True)
-    def _undisturbed(self, emulator: Emulator):
+    def _undisturbed(self, emulator: Emulator) -> Iterator[None]:
         yield
         emulator.clear_faults()
 
     def test_a_write_is_seen_by_the_table_at_once_and_by_search_later(
         self, emulator: Emulator, client: Any, table: str
-    ):
+    ) -> None:
         remember(client, table, "u", "old", text="red", at=1)
         remember(client, table, "u", "gone", text="red", at=2)
         emulator.set_faults(index_lag=self.FAR)
@@ -51,12 +52,12 @@ class TestLag:
         assert ids(search(client, table, ots.MatchQuery("text", "green"))) == ["old"]
         assert client.describe_search_index(table, INDEX)[1].current_sync_timestamp > sync.current_sync_timestamp
 
-    def test_the_lag_holds_from_the_first_row_on(self, emulator: Emulator, client: Any, table: str):
+    def test_the_lag_holds_from_the_first_row_on(self, emulator: Emulator, client: Any, table: str) -> None:
         emulator.set_faults(index_lag=self.FAR)
         remember(client, table, "u", "1", text="red")  # nobody has searched yet
         assert ids(search(client, table, ots.MatchAllQuery())) == []
 
-    def test_replicas_disagree(self, emulator: Emulator, client: Any, table: str):
+    def test_replicas_disagree(self, emulator: Emulator, client: Any, table: str) -> None:
         remember(client, table, "u", "1", at=1)
         emulator.set_faults(replica_lags=[0, self.FAR])
         remember(client, table, "u", "2", at=2)
@@ -66,7 +67,7 @@ class TestLag:
         emulator.set_faults(replica_lags=[0])
         assert [ids(search(client, table, ots.MatchAllQuery())) for _ in range(2)] == [["1", "2"]] * 2
 
-    def test_an_index_is_not_ready_at_once(self, emulator: Emulator, client: Any, table: str):
+    def test_an_index_is_not_ready_at_once(self, emulator: Emulator, client: Any, table: str) -> None:
         emulator.set_faults(index_ready_after=self.FAR)
         with refused("OTSTableNotReady", 404, r"search index \[ix\] is not ready"):
             search(client, table, ots.MatchAllQuery())

@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     Exists,
     FieldSort,
@@ -28,6 +27,7 @@ from tablestore_emulator.search.query import (
     Terms,
 )
 from tablestore_emulator.search.schema import FieldSpec, FieldType, IndexSpec
+from tablestore_emulator.search.search_index import SearchIndex
 from tablestore_emulator.search.values import Row
 
 SPEC = IndexSpec.of(
@@ -88,7 +88,8 @@ relaxed = settings(max_examples=300, deadline=None, suppress_health_check=list(H
 
 
 def filled(changes: list[tuple[bytes, Columns | None]]) -> tuple[SearchIndex, dict[bytes, Columns]]:
-    index, rows = SearchIndex(SPEC, compact_from=3), {}  # compacts many times on the way
+    index = SearchIndex(SPEC, compact_from=3)  # compacts many times on the way
+    rows: dict[bytes, Columns] = {}
     for key, row in changes:
         index.apply(key, None if row is None else Row(row))
         if row is None:
@@ -166,7 +167,7 @@ def pages(index: SearchIndex, request: Request) -> Iterator[list[bytes]]:
 
 @relaxed
 @given(writes, queries)
-def test_what_matches(changes: list[tuple[bytes, Columns | None]], query: Query):
+def test_what_matches(changes: list[tuple[bytes, Columns | None]], query: Query) -> None:
     index, rows = filled(changes)
     page = index.search(Request(query, limit=100))
     assert [hit.key for hit in page.hits] == sorted(key for key, row in rows.items() if matches(row, query))
@@ -177,7 +178,7 @@ def test_what_matches(changes: list[tuple[bytes, Columns | None]], query: Query)
 @given(writes, queries, sorts, st.integers(1, 7), st.integers(0, 9))
 def test_orders_pages_and_offsets(
     changes: list[tuple[bytes, Columns | None]], query: Query, sort: tuple[Sorter, ...], limit: int, offset: int
-):
+) -> None:
     index, rows = filled(changes)
     chosen = {key: row for key, row in rows.items() if matches(row, query)}
     scores = {hit.key: hit.score or 0.0 for hit in index.search(Request(query, (ScoreSort(),), limit=100)).hits}
@@ -190,7 +191,9 @@ def test_orders_pages_and_offsets(
 
 @relaxed
 @given(writes, st.none() | leaves, st.integers(0, 40), st.integers(1, 8))
-def test_nearest_neighbours(changes: list[tuple[bytes, Columns | None]], query: Query | None, angle: int, k: int):
+def test_nearest_neighbours(
+    changes: list[tuple[bytes, Columns | None]], query: Query | None, angle: int, k: int
+) -> None:
     index, rows = filled(changes)
     vector = (math.cos(angle / 16), math.sin(angle / 16))
     cosines = {
@@ -206,7 +209,7 @@ def test_nearest_neighbours(changes: list[tuple[bytes, Columns | None]], query: 
 
 @relaxed
 @given(writes)
-def test_bm25_of_one_token(changes: list[tuple[bytes, Columns | None]]):
+def test_bm25_of_one_token(changes: list[tuple[bytes, Columns | None]]) -> None:
     index, rows = filled(changes)
     texts = {key: row["t"].split() for key, row in rows.items() if "t" in row}
     holding = {key: words.count("a") for key, words in texts.items() if "a" in words}

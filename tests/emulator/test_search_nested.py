@@ -4,8 +4,7 @@ import pytest
 
 from support.search_engine import ask, found, index_of, put
 from tablestore_emulator.errors import OtsError
-from tablestore_emulator.search.index import SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     Bool,
     Exists,
     Nested,
@@ -14,6 +13,7 @@ from tablestore_emulator.search.query import (
     Terms,
 )
 from tablestore_emulator.search.schema import FieldSpec, FieldType
+from tablestore_emulator.search.search_index import SearchIndex
 
 
 def nested() -> SearchIndex:
@@ -25,7 +25,7 @@ def nested() -> SearchIndex:
     return index
 
 
-def test_nested_objects_match_one_by_one():
+def test_nested_objects_match_one_by_one() -> None:
     index = nested()
     both = Bool(must=(Terms("tags.name", ("red",)), Terms("tags.n", (2,))))
     assert found(index, Nested("tags", both)) == "b"
@@ -39,15 +39,15 @@ def test_nested_objects_match_one_by_one():
 
 
 @pytest.mark.parametrize(("mode", "score"), [("none", 0), ("avg", 1.5), ("max", 2), ("min", 1), ("total", 3)])
-def test_one_score_from_those_of_the_objects(mode: str, score: float):
+def test_one_score_from_those_of_the_objects(mode: str, score: float) -> None:
     one, two = Range("tags.n", low=0), Bool(must=(Range("tags.n", low=1),))
     page = ask(nested(), Nested("tags", Bool(should=(one, two)), mode), ScoreSort())
     assert {hit.key: hit.score for hit in page.hits}[b"a"] == score
 
 
-def test_nested_objects_survive_compaction():
+def test_nested_objects_survive_compaction() -> None:
     index = nested()
     for n in range(9000):
         put(index, f"n{n % 3}", tags=f'[{{"name": "t{n}"}}]')
-    assert index.size < 9000
+    assert index.documents.size < 9000
     assert found(index, Nested("tags", Terms("tags.name", ("t8999", "t1", "red")))) == f"a b n{8999 % 3}"

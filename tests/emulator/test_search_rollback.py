@@ -51,7 +51,7 @@ class Direct:
         return [index.index_name for index in search_pb2.ListSearchIndexResponse.FromString(answer).indices]
 
 
-def test_rows_and_indexes_that_are_taken_back_are_not_found():
+def test_rows_and_indexes_that_are_taken_back_are_not_found() -> None:
     direct = Direct()
     direct.create_table()
     direct.create_index("ix")

@@ -31,7 +31,7 @@ from support.tables import create_table, refused
 BAD = "OTSParameterInvalid"
 
 
-def test_an_index_is_described_with_the_service_s_defaults(client: Any, make_table: Callable[..., str]):
+def test_an_index_is_described_with_the_service_s_defaults(client: Any, make_table: Callable[..., str]) -> None:
     table = make_table()
     create_index(client, table, time_to_live=900_000, index_setting=ots.IndexSetting(routing_fields=["a"]))
     assert client.list_search_index(table) == [(table, INDEX)]
@@ -50,7 +50,7 @@ def test_an_index_is_described_with_the_service_s_defaults(client: Any, make_tab
     assert sync.current_sync_timestamp > 1.7e18  # nanoseconds
 
 
-def test_a_nested_field_means_no_default_sort(client: Any, make_table: Callable[..., str]):
+def test_a_nested_field_means_no_default_sort(client: Any, make_table: Callable[..., str]) -> None:
     table = make_table()
     nested = FieldSchema("n", FieldType.NESTED, sub_field_schemas=[FieldSchema("k", FieldType.KEYWORD, index=True)])
     create_index(client, table, FieldSchema("k", FieldType.KEYWORD), nested)
@@ -67,13 +67,13 @@ def test_a_nested_field_means_no_default_sort(client: Any, make_table: Callable[
     assert search(client, table, ots.MatchAllQuery(), limit=1, sort=by_key).next_token
 
 
-def test_the_time_to_live_can_change_and_the_rest_cannot(client: Any, table: str):
+def test_the_time_to_live_can_change_and_the_rest_cannot(client: Any, table: str) -> None:
     client.update_search_index(table, INDEX, ots.SearchIndexMeta([], time_to_live=86_400))
     meta, _ = client.describe_search_index(table, INDEX)
     assert (meta.time_to_live, len(meta.fields)) == (86_400, 4)
 
 
-def test_names_that_are_not_there_and_names_that_are(client: Any, table: str):
+def test_names_that_are_not_there_and_names_that_are(client: Any, table: str) -> None:
     with refused("OTSMetaNotMatch", 400, r"search index \[nope\] does not exist"):
         client.describe_search_index(table, "nope")
     with refused("OTSMetaNotMatch", 400):
@@ -88,7 +88,7 @@ def test_names_that_are_not_there_and_names_that_are(client: Any, table: str):
         create_index(client, table)
 
 
-def test_a_table_cannot_go_before_its_index(client: Any, table: str):
+def test_a_table_cannot_go_before_its_index(client: Any, table: str) -> None:
     with refused(BAD, 400, "has to be deleted before the table"):
         client.delete_table(table)
     client.delete_search_index(table, INDEX)
@@ -122,14 +122,14 @@ def test_a_table_cannot_go_before_its_index(client: Any, table: str):
 )
 def test_definitions_that_cannot_be(
     client: Any, make_table: Callable[..., str], fields: list[FieldSchema], options: dict[str, Any], message: str
-):
+) -> None:
     table = make_table()
     with refused(BAD, 400, message):
         create_index(client, table, *fields, **options)
     assert client.list_search_index(table) == []
 
 
-def test_scores_are_what_the_sdk_reads_and_absent_ones_are_nan(client: Any, table: str):
+def test_scores_are_what_the_sdk_reads_and_absent_ones_are_nan(client: Any, table: str) -> None:
     remember(client, table, "u", "same", vector="[1, 0, 0, 0]")
     remember(client, table, "u", "across", vector=ots.utils.VectorUtils.floats_to_bytes([0.0, 1.0, 0.0, 0.0]))
     knn = ots.KnnVectorQuery("vector", 10, [1.0, 0.0, 0.0, 0.0], filter=ots.TermQuery("user", "u"))
@@ -145,7 +145,7 @@ def test_scores_are_what_the_sdk_reads_and_absent_ones_are_nan(client: Any, tabl
     assert page.total_count == -1  # not asked for
 
 
-def test_which_columns_come_back(client: Any, table: str):
+def test_which_columns_come_back(client: Any, table: str) -> None:
     remember(client, table, "u", "1", text="你好", at=5, vector="[1.0, 0.5, 0.25, 0.0]", extra=bytearray(b"\x00\xff"))
     everything = ots.MatchAllQuery()
     indexed = {"at": 5, "text": "你好", "vector": "[1.0, 0.5, 0.25, 0.0]"}
@@ -160,7 +160,7 @@ def test_which_columns_come_back(client: Any, table: str):
     assert [name for name, *_ in search(client, table, everything, FROM_INDEX).rows[0][1]] == sorted(indexed)
 
 
-def test_pages_by_offset_and_by_token(client: Any, table: str):
+def test_pages_by_offset_and_by_token(client: Any, table: str) -> None:
     for n in range(23):
         remember(client, table, "u", f"{n:02}", at=-n)
     sort = ots.Sort([ots.FieldSort("at", ots.SortOrder.ASC)])
@@ -177,7 +177,7 @@ def test_pages_by_offset_and_by_token(client: Any, table: str):
     assert found == [f"{n:02}" for n in reversed(range(23))]
 
 
-def test_limits_of_a_page(client: Any, table: str):
+def test_limits_of_a_page(client: Any, table: str) -> None:
     everything = ots.MatchAllQuery()
     assert search(client, table, everything, ALL, limit=100).rows == []
     assert search(client, table, everything, FROM_INDEX, limit=1000).rows == []
@@ -209,12 +209,12 @@ def test_limits_of_a_page(client: Any, table: str):
         ({"sort": ots.Sort([ots.GeoDistanceSort("g", ["30,120"])])}, ots.MatchAllQuery()),
     ],
 )
-def test_what_is_left_out_says_so(client: Any, table: str, options: dict[str, Any], query: Any):
+def test_what_is_left_out_says_so(client: Any, table: str, options: dict[str, Any], query: Any) -> None:
     with refused("OTSUnsupportOperation", 400, "is not supported by tablestore-emulator"):
         search(client, table, query, **options)
 
 
-def test_the_index_follows_every_kind_of_write(client: Any, table: str):
+def test_the_index_follows_every_kind_of_write(client: Any, table: str) -> None:
     key = [("user", "u"), ("id", "1")]
     remember(client, table, "u", "1", text="red", at=1)
     assert ids(search(client, table, ots.MatchQuery("text", "red"))) == ["1"]
@@ -237,7 +237,7 @@ def test_the_index_follows_every_kind_of_write(client: Any, table: str):
     assert ids(search(client, table, ots.TermQuery("at", 9))) == []
 
 
-def test_an_index_made_late_finds_what_was_there(client: Any, make_table: Callable[..., str]):
+def test_an_index_made_late_finds_what_was_there(client: Any, make_table: Callable[..., str]) -> None:
     table = make_table(("user", "STRING"), ("id", "STRING"))
     for n in range(300):  # more than one page of the storage
         remember(client, table, "u", f"{n:03}", at=n, text="早先")
@@ -246,7 +246,7 @@ def test_an_index_made_late_finds_what_was_there(client: Any, make_table: Callab
     assert page.total_count == 300
 
 
-def test_text_fields_in_chinese(client: Any, table: str):
+def test_text_fields_in_chinese(client: Any, table: str) -> None:
     remember(client, table, "u", "1", text="用户的常量名用全大写加下划线, e.g. MAX_SIZE")
     remember(client, table, "u", "2", text="用户喜欢高铁靠窗的座位")
     assert ids(search(client, table, ots.MatchPhraseQuery("text", "靠窗的座位"))) == ["2"]
@@ -255,7 +255,7 @@ def test_text_fields_in_chinese(client: Any, table: str):
     assert ids(search(client, table, ots.MatchQuery("text", "高铁", operator=ots.QueryOperator.AND))) == ["2"]
 
 
-def test_indexes_and_what_they_find_outlive_the_process(tmp_path: Path):
+def test_indexes_and_what_they_find_outlive_the_process(tmp_path: Path) -> None:
     with Emulator(tmp_path) as emulator:
         client = connect(emulator)
         indexed_table(client, "kept")
@@ -274,7 +274,7 @@ def test_indexes_and_what_they_find_outlive_the_process(tmp_path: Path):
         assert search(client, "kept", ots.MatchAllQuery(), get_total_count=True).total_count == 20
 
 
-def test_the_asynchronous_client_too(emulator: Emulator, client: Any, table: str):
+def test_the_asynchronous_client_too(emulator: Emulator, client: Any, table: str) -> None:
     import asyncio
 
     remember(client, table, "u", "1", vector="[1, 0, 0, 0]")
@@ -287,7 +287,7 @@ def test_the_asynchronous_client_too(emulator: Emulator, client: Any, table: str
     assert asyncio.run(ask()).search_hits[0].score == 1.0
 
 
-def test_a_table_without_rows_or_matching_fields(client: Any, make_table: Callable[..., str]):
+def test_a_table_without_rows_or_matching_fields(client: Any, make_table: Callable[..., str]) -> None:
     table = make_table()
     create_index(client, table, *memory_fields())
     create_table(client, f"{table}_other")
@@ -317,12 +317,12 @@ def raw_search(client: Any, table: str, change: Callable[[Any], None]) -> Any:
     return search(client, table, ots.MatchAllQuery())
 
 
-def test_a_query_type_that_only_newer_sdks_know(client: Any, table: str):
+def test_a_query_type_that_only_newer_sdks_know(client: Any, table: str) -> None:
     with refused("OTSUnsupportOperation", 400, "This type of query"):
         raw_search(client, table, lambda q: q.query.ParseFromString(b"\x08\x63"))  # type: 99
 
 
-def test_a_part_of_a_sort_that_only_newer_sdks_know(client: Any, table: str):
+def test_a_part_of_a_sort_that_only_newer_sdks_know(client: Any, table: str) -> None:
     def with_missing_field(query: Any) -> None:
         field = query.sort.sorter.add().field_sort
         field.ParseFromString(b"\x0a\x02at\x32\x04user")  # field_name "at", missing_field (6) "user"
@@ -331,7 +331,7 @@ def test_a_part_of_a_sort_that_only_newer_sdks_know(client: Any, table: str):
         raw_search(client, table, with_missing_field)
 
 
-def test_queries_nested_too_deep_or_not_decodable(client: Any, table: str):
+def test_queries_nested_too_deep_or_not_decodable(client: Any, table: str) -> None:
     def deep(query: Any) -> None:
         inner = search_pb2.Query(type=search_pb2.MATCH_ALL_QUERY)
         for _ in range(900):
@@ -350,7 +350,7 @@ def test_queries_nested_too_deep_or_not_decodable(client: Any, table: str):
         raw_search(client, table, lambda q: q.query.CopyFrom(search_pb2.Query(type=search_pb2.TERM_QUERY, query=term)))
 
 
-def test_a_field_that_is_not_indexed_is_only_returned(client: Any, make_table: Callable[..., str]):
+def test_a_field_that_is_not_indexed_is_only_returned(client: Any, make_table: Callable[..., str]) -> None:
     table = make_table(("user", "STRING"), ("id", "STRING"))
     create_index(
         client, table, FieldSchema("k", FieldType.KEYWORD), FieldSchema("kept", FieldType.KEYWORD, index=False)

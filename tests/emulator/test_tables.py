@@ -98,7 +98,7 @@ def test_a_schema_that_cannot_be_is_refused(client: Any, name: str, key: list[An
 
 
 @pytest.mark.parametrize("options", [{"max_version": 0}, {"time_to_live": 5}, {"max_time_deviation": 0}])
-def test_options_that_cannot_be_are_refused(client: Any, options: dict[str, int]) -> None:
+def test_options_that_cannot_be_are_refused(client: Any, options: dict[str, Any]) -> None:
     with refused("OTSParameterInvalid", 400):
         create_table(client, "bad", **options)
 

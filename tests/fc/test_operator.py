@@ -23,7 +23,7 @@ from tablestore_openmemory_mcp.settings import ConfigurationError, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYONE: dict[str, Any] = {"action": "token", "user": "*", "client": "*", "expires": "never"}
-FORGED = [
+FORGED: list[dict[str, Any]] = [
     {},
     {"key": None},
     {"key": ""},
@@ -166,7 +166,7 @@ class Project:
 
     def mint(self, *words: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(self._folder / "bin"), os.environ["PATH"]])
-        command = [sys.executable, self._folder / "scripts" / "mint.py", *words]
+        command = [sys.executable, str(self._folder / "scripts" / "mint.py"), *words]
         return subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
 
     def event(self) -> dict[str, str]:

@@ -11,14 +11,14 @@ from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import LimitExceeded, ModelDenied
 from tablestore_openmemory_mcp.memory.add.fallback import is_pending
-from tablestore_openmemory_mcp.memory.context import Job
+from tablestore_openmemory_mcp.memory.context import AddContext
 from tablestore_openmemory_mcp.memory.mem0.adapters import UnknownFilter
 from tablestore_openmemory_mcp.memory.mem0.engine import AdditiveMem0
 from tablestore_openmemory_mcp.memory.models.chat import ChatModel
 from tablestore_openmemory_mcp.memory.models.embedder import Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -86,9 +86,9 @@ def mem0(fake: FakeOpenAI, plain: PlainStore, scope: Scope) -> Callable[[], Addi
     def build() -> AdditiveMem0:
         endpoint = Endpoint("sk-fake", fake.base_url)
         store = plain.scope(scope)
-        job = Job(time.monotonic() + 30, lambda step: None)
+        job = AddContext(time.monotonic() + 30, lambda step: None)
         embedder = Embedder(endpoint, "text-embedding-v4", 256)
-        return AdditiveMem0(store, Unit(store.snapshot()), embedder, ChatModel(endpoint, "qwen-plus"), job)
+        return AdditiveMem0(store, UnitOfWork(store.snapshot()), embedder, ChatModel(endpoint, "qwen-plus"), job)
 
     return build
 

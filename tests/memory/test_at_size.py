@@ -10,7 +10,7 @@ from support.emulator import Emulator
 from support.fake_openai import FakeOpenAI, vectors
 from support.service_process import ServiceProcess
 from support.store import Rows, clock_off_by, environ, open_environ
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 
 DIMENSION = 64
@@ -32,7 +32,7 @@ def fill(variables: dict[str, str], scope: Scope, count: int) -> None:
     with clock_off_by(-600):
         for start in range(0, count, 400):
             texts = [said(n) for n in range(start, min(count, start + 400))]
-            unit = Unit(base)
+            unit = UnitOfWork(base)
             for text, vector in zip(texts, vectors.embed(texts, DIMENSION), strict=True):
                 unit.add(text, vector, MODEL)
             base = store.commit(unit.changes, base=base)

@@ -32,7 +32,7 @@ class Topics(Embedder):
         self._blind = blind
         self.asked: list[str] = []
 
-    def embed(self, texts: Sequence[str], *, deadline: float) -> Any:
+    def embed(self, texts: Sequence[str], *, deadline: float, retries: float = 0) -> Any:
         self.asked += texts
         made = np.zeros((len(texts), self.dimension), np.float32)
         for i, text in enumerate(texts):

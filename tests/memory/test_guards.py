@@ -12,7 +12,7 @@ from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
 from tablestore_openmemory_mcp.memory.credentials import refuse_credentials
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit, now_ms
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork, now_ms
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -151,7 +151,7 @@ def test_deletes_are_all_or_none(service: MemoryService, scope: Scope) -> None:
 def store_expired(plain: PlainStore, scope: Scope, text: str) -> str:
     """Commit a memory whose time is over, and return its id."""
     store = plain.scope(scope)
-    unit = Unit(store.snapshot())
+    unit = UnitOfWork(store.snapshot())
     memory = unit.add(text, None, None, expires_at=unit.now - 1)
     store.commit(unit.changes, base=unit.base)
     return memory.id

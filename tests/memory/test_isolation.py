@@ -5,7 +5,7 @@ import random
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -128,7 +128,7 @@ class World:
             assert memory_id not in self.owner, "an id of another scope"
             self.owner[memory_id] = scope
         assert "stolen" not in now.values()
-        self.held[scope] = now
+        self.held[scope] = dict(now)
 
     def check(self, service: MemoryService, scope: Scope) -> None:
         """Nothing has changed here."""
@@ -151,7 +151,7 @@ class World:
 
 def _spelt(scope: Scope, chance: random.Random) -> Scope:
     """The same two names, composed or decomposed: some keyboards send the one, some the other."""
-    form = chance.choice(("NFC", "NFD"))
+    form: Literal["NFC", "NFD"] = "NFC" if chance.random() < 0.5 else "NFD"
     return Scope(*(unicodedata.normalize(form, name) for name in (scope.user_id, scope.client_name)))
 
 

@@ -15,7 +15,7 @@ from support.plain_store import PlainSnapshot
 from support.store import environ
 from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex, ScopeIndexes
 from tablestore_openmemory_mcp.memory.search.tokens import _terms
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.client.connection import CloudConnector
@@ -137,14 +137,14 @@ def test_what_both_caches_hold_is_bounded(emulator: Emulator, text: Text, each: 
             scoped = store.scope(Scope(f"kept {text.__name__} {emptied}", str(n)))
             snapshot = scoped.snapshot()
             for part in range(0, each, 10):
-                unit = Unit(snapshot)
+                unit = UnitOfWork(snapshot)
                 for memory in snapshot_of(scoped.scope, text, 10).memories.values():
                     unit.add(f"{part} {memory.text}", np.ones(512, np.float32), "m")
                 snapshot = scoped.commit(unit.changes, base=snapshot)
             used(indexes.of(scoped.scope), snapshot)  # type: ignore[arg-type]
             scoped.candidates(snapshot, np.ones((1, 512), np.float32), "m", k=10, also=())
             if emptied:
-                unit = Unit(snapshot)
+                unit = UnitOfWork(snapshot)
                 for id_ in list(snapshot.memories)[1:]:
                     unit.delete(id_)
                 snapshot = scoped.commit(unit.changes, base=snapshot)
@@ -190,13 +190,13 @@ def test_vectors_of_another_model_are_not_kept(emulator: Emulator) -> None:
     store = TablestoreStore(settings, CloudConnector(settings))
     try:
         scoped = store.scope(Scope("kept", "models"))
-        unit = Unit(scoped.snapshot())
+        unit = UnitOfWork(scoped.snapshot())
         for n in range(20):
             unit.add(f"{n}", np.ones(512, np.float32), "old")
         snapshot = scoped.commit(unit.changes, base=scoped.snapshot())
         scoped.candidates(snapshot, np.ones((1, 512), np.float32), "old", k=10, also=())
         old = [weakref.ref(memory.vector) for memory in snapshot.memories.values()]
-        unit = Unit(snapshot)
+        unit = UnitOfWork(snapshot)
         for memory in snapshot.memories.values():
             unit.touch(replace(memory, vector=np.ones(512, np.float32), vector_model="new"))
         snapshot = scoped.commit(unit.changes, base=snapshot)

@@ -8,7 +8,7 @@ import pytest
 from support.emulator import Emulator
 from support.fake_openai import FakeOpenAI, vectors
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -35,7 +35,7 @@ def fill(store: TablestoreStore, scope: Scope, count: int, dimension: int = 256)
     scoped = store.scope(scope)
     base = scoped.snapshot()
     for begin in range(0, count, 100):
-        unit = Unit(base)
+        unit = UnitOfWork(base)
         texts = [said(chance) for _ in range(min(100, count - begin))]
         for text, vector in zip(texts, vectors.embed(texts, dimension), strict=True):
             unit.add(text, vector, "text-embedding-v4")

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 import tablestore_emulator
 import tablestore_openmemory_mcp
 from support.growth import UNITS, fragments, growing
-from tablestore_emulator.search import analysis, dates, minimum, phrases
+from tablestore_emulator.search.index import analysis, dates, phrases
+from tablestore_emulator.search.query import minimum
 from tablestore_emulator.search.schema import Analyzer
 from tablestore_openmemory_mcp.memory.models.parsing import cut_at, decisions_in, entries_in, facts_in
 from tablestore_openmemory_mcp.memory.search.tokens import containment, tokens
@@ -34,9 +35,9 @@ from tablestore_openmemory_mcp.store.model import text_hash
 
 # Calls of `re` whose pattern is made of what someone else gave, and why that is bounded.
 _MADE_AT_RUN_TIME = {
-    "tablestore_emulator.search.evaluate": "a wildcard pattern has at most 32 characters",
+    "tablestore_emulator.search.query.evaluate": "a wildcard pattern has at most 32 characters",
     "tablestore_openmemory_mcp.memory.models.lenient": "one of a few quotation marks, escaped",
-    "tablestore_emulator.search.dates": "made of our own pieces, each of a fixed width",
+    "tablestore_emulator.search.index.dates": "made of our own pieces, each of a fixed width",
     "tablestore_emulator.rows.filters": "at most two repeats, on texts of at most 512 characters",
 }
 _MODULES = [
@@ -71,7 +72,7 @@ def _patterns(module: str) -> list[tuple[re.Pattern[str], bool]]:
         if isinstance(call.args[0], ast.Constant):
             how = call.func.attr if isinstance(call.func, ast.Attribute) else ""
             if how != "compile":  # those are held under a name
-                found.append((re.compile(call.args[0].value), how not in ("match", "fullmatch")))
+                found.append((re.compile(str(call.args[0].value)), how not in ("match", "fullmatch")))
     return found
 
 
@@ -91,7 +92,7 @@ def test_patterns_are_found() -> None:
     assert sum(map(len, found.values())) > 50
     assert len(found["tablestore_openmemory_mcp.memory.credentials"]) > 15
     assert {searched for _, searched in found["tablestore_openmemory_mcp.memory.credentials"]} == {True, False}
-    assert len(found["tablestore_emulator.search.analysis"]) > 1
+    assert len(found["tablestore_emulator.search.index.analysis"]) > 1
 
 
 @pytest.mark.parametrize("module", _MODULES)

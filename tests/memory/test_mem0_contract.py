@@ -6,14 +6,17 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.fake_openai import FakeOpenAI, Fault, chat
 from tablestore_openmemory_mcp.memory.mem0.engine import ScopedMem0, mem0_ids, prompts
+from tablestore_openmemory_mcp.memory.model import AddResult, Outcome
 from tablestore_openmemory_mcp.memory.models import prompts as prompts_module
 from tablestore_openmemory_mcp.scope import Scope
 
@@ -64,31 +67,50 @@ def test_own_prompts_replace_the_shipped_ones_and_braces_are_only_text() -> None
     assert '"memory"' in update["content"]
 
 
+class Step:
+    """What Mem0's add calls instead of its own vector phase; keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, Mapping[str, Any]]] = []
+
+    def __call__(self, text: str, metadata: Mapping[str, Any]) -> AddResult:
+        self.seen.append((text, metadata))
+        return AddResult([])
+
+
 def test_names_that_mem0_refuses_reach_it_encoded_and_stay_apart() -> None:
     names = ["张 三", "a b", "a%20b", "a\u3000b", "🙂", "A", "a"]
     assert len({mem0_ids(Scope(n, "c"))["user_id"] for n in names}) == len(names)
     for name in names:
-        seen: list[str] = []
-        ScopedMem0(Scope(name, name), lambda text, metadata, seen=seen: seen.append(text) or []).remember("x", {})
-        assert seen == ["x"]
+        step = Step()
+        ScopedMem0(Scope(name, name), step).remember("x", {})
+        assert [text for text, _ in step.seen] == ["x"]
+
+
+def test_what_the_step_made_comes_back_as_it_is() -> None:
+    """With its note, which Mem0's own form of a result has no room for."""
+    made = AddResult([Outcome("1", "x", "ADD")], "a note")
+    mem0 = ScopedMem0(Scope("u", "c"), lambda text, metadata: made)
+    assert mem0.remember("x", {}) is made
+    assert mem0.add("x", **mem0_ids(Scope("u", "c"))) == {"results": [{"id": "1", "memory": "x", "event": "ADD"}]}
 
 
 def test_metadata_cannot_carry_an_identity() -> None:
-    seen: list[dict[str, object]] = []
-    mem0 = ScopedMem0(Scope("u", "c"), lambda text, metadata: seen.append(dict(metadata)) or [])
+    step = Step()
+    mem0 = ScopedMem0(Scope("u", "c"), step)
     mem0.remember("x", {"user_id": "victim", "agent_id": "other", "run_id": "r", "actor_id": "a", "kept": 1})
-    assert seen == [{"kept": 1}]
+    assert [metadata for _, metadata in step.seen] == [{"kept": 1}]
 
 
 def test_a_bound_mem0_refuses_another_scope() -> None:
     with pytest.raises(ValueError, match="another"):
-        ScopedMem0(Scope("u", "c"), lambda text, metadata: []).add("x", user_id="victim", agent_id="c")
+        ScopedMem0(Scope("u", "c"), lambda text, metadata: AddResult([])).add("x", user_id="victim", agent_id="c")
 
 
 def test_mem0_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         logging.getLogger("mem0.memory.main").critical("a memory's text")
-        ScopedMem0(Scope("u", "c"), lambda text, metadata: []).remember("secret text", {"user_id": "x"})
+        ScopedMem0(Scope("u", "c"), lambda text, metadata: AddResult([])).remember("secret text", {"user_id": "x"})
     assert "secret text" not in caplog.text
     assert "a memory's text" not in caplog.text
     assert os.environ.get("MEM0_TELEMETRY") is None

@@ -14,13 +14,13 @@ from support.fake_openai import FakeOpenAI, Fault
 from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainScopeStore, PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.memory.add.related import MOST, NEAR, Nearby, nearest, ranked
-from tablestore_openmemory_mcp.memory.context import Place
+from tablestore_openmemory_mcp.memory.context import ScopeContext
 from tablestore_openmemory_mcp.memory.models.embedder import BATCH, Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex
 from tablestore_openmemory_mcp.memory.search.spread import ASSUMED, SCRIPTS, UNRELATED, Script, Spreads, spread_among
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Memory, Vector
 
@@ -51,7 +51,7 @@ def memories(texts: Sequence[str], vectors: dict[str, Vector] | None) -> list[Me
 def near_in(scope: Sequence[Memory], fact: str, vector: Vector | None, index: ScopeIndex | None = None) -> Nearby:
     name = Scope("u", "c")
     snapshot = PlainSnapshot(name, seq=len(scope), memories={m.id: m for m in scope})
-    place = Place(PlainScopeStore(name), index or ScopeIndex(), Embedder(Endpoint("", None), MODEL, 384), 1000)
+    place = ScopeContext(PlainScopeStore(name), index or ScopeIndex(), Embedder(Endpoint("", None), MODEL, 384), 1000)
     return nearest(snapshot, place, [fact], None if vector is None else vector[None, :], scope, math.inf)[0]
 
 
@@ -170,7 +170,7 @@ def test_a_newcomer_is_asked_about_if_it_is_among_the_closest(
     def interrupted(body: object) -> bool:
         if "new retrieved facts" in json.dumps(body) and store.commits == 1:
             base = store.snapshot()
-            unit = Unit(base)
+            unit = UnitOfWork(base)
             unit.add(newcomer, fake_vectors.embed([newcomer], 256)[0], "text-embedding-v4")
             store.commit(unit.changes, base=base)
         return False

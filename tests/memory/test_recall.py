@@ -257,7 +257,8 @@ def test_a_search_survives_when_old_memories_cannot_be_embedded(
 def test_a_list_pages_through_everything_newest_first(keyless: MemoryService, scope: Scope) -> None:
     for n in range(25):
         keyless.add(scope, f"memory number {n}")
-    seen, cursor = [], None
+    seen: list[Memory] = []
+    cursor = None
     while True:
         page = keyless.list(scope, cursor=cursor, limit=10)
         assert page.total == 25

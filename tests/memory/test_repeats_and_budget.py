@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
@@ -12,7 +13,7 @@ from tablestore_openmemory_mcp.errors import LimitExceeded, StoreError
 from tablestore_openmemory_mcp.memory.add import deduplication as repeats
 from tablestore_openmemory_mcp.memory.models import prompts
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -90,12 +91,12 @@ def test_a_text_said_again_after_a_change_and_back_is_a_repeat_of_the_last_time_
 def test_two_commits_of_one_text_do_not_add_up_to_a_whole_one(plain: PlainStore, scope: Scope) -> None:
     store = plain.scope(scope)
     for kept in ("a", "b"):
-        unit = Unit(store.snapshot())
+        unit = UnitOfWork(store.snapshot())
         for text in ("a", "b"):
             unit.add(f"{text}{kept}", None, None)
         after = store.commit(repeats.sign(unit, "name").changes, base=unit.base)
         assert repeats.stands(after, "name")
-        gone = Unit(after)
+        gone = UnitOfWork(after)
         gone.delete(next(o.id for o in unit.outcomes if o.memory == f"{kept}{kept}"))
         store.commit(gone.changes, base=after)
     assert len(store.snapshot().memories) == 2
@@ -133,12 +134,11 @@ def test_the_next_day_a_text_may_mean_something_else(
 ) -> None:
     serving.add(scope, "我明天去北京出差")
 
-    class Tomorrow(prompts.date):
+    class Tomorrow(date):
         @classmethod
         def today(cls) -> "Tomorrow":
-            return cls.fromordinal(prompts_date.today().toordinal() + 1)
+            return cls.fromordinal(date.today().toordinal() + 1)
 
-    prompts_date = prompts.date
     monkeypatch.setattr(prompts, "date", Tomorrow)
     fake.forget()
     serving.add(scope, "我明天去北京出差")

@@ -35,7 +35,7 @@ def test_courtesies_are_no_facts(service: MemoryService, fake: FakeOpenAI, scope
 def test_no_statement_is_taken_for_a_courtesy(language: str) -> None:
     fields = json.loads((DATA / "fields_of_life.json").read_text("utf-8"))[language]
     said = [text for texts in fields.values() for text in texts]
-    said += lines("statements") + lines("harmless")
+    said += [*lines("statements"), *lines("harmless")]
     said += [
         "Thanks to her mother she speaks Thai",
         "Works the good night shift",

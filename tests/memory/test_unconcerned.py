@@ -142,7 +142,7 @@ def after(service: MemoryService, fake: FakeOpenAI, scope: Scope, slip: str) -> 
     return texts(service, scope)
 
 
-def expected(slip: str) -> set[str | None]:
+def expected(slip: str) -> set[str]:
     fact, _, about = SLIPS[slip]
     return {*KNOWN, fact} - {about}
 

@@ -4,6 +4,7 @@ never in the way."""
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from support.plain_store import PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreUnavailable
 from tablestore_openmemory_mcp.memory.search import improving
 from tablestore_openmemory_mcp.memory.service import MemoryService
-from tablestore_openmemory_mcp.memory.unit_of_work import COMMIT_BYTES, Unit, now_ms
+from tablestore_openmemory_mcp.memory.unit_of_work import COMMIT_BYTES, UnitOfWork, now_ms
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.commit.redo import MAX_BYTES, Redo, encode_redo, nbytes
 from tablestore_openmemory_mcp.store.model import Memory
@@ -33,9 +34,9 @@ def put(store: AnyStore, scope: Scope, texts: list[str], *, expired: bool = True
     at = now_ms()
     base = store.scope(scope).snapshot()
     for text in texts:
-        unit = Unit(base)
+        unit = UnitOfWork(base)
         unit.add(text, None, None, expires_at=at - 1 if expired else None)
-        base = store.scope(scope).commit(unit.changes, base=base)  # type: ignore[arg-type]
+        base = store.scope(scope).commit(unit.changes, base=base)
 
 
 def held(store: AnyStore, scope: Scope) -> list[Memory]:
@@ -133,7 +134,7 @@ def test_what_a_change_takes_is_never_more_than_is_said(scope: Scope) -> None:
     texts = ["", "a", "\x01" * 500, '"\\' * 300, incompressible(chance, 4000), "中" * 100]
     for _ in range(50):
         memories = {str(n): Memory(str(n), chance.choice(texts), 0, 0) for n in range(30)}
-        unit = Unit(PlainSnapshot(scope, memories=memories))
+        unit = UnitOfWork(PlainSnapshot(scope, memories=memories))
         for n in range(chance.randrange(1, 30)):
             if chance.random() < 0.5:
                 unit.delete(str(n))
@@ -193,7 +194,7 @@ def test_a_refused_text_stops_no_other_and_is_not_sent_again(
 ) -> None:
     put(plain, scope, [f"number {n}" for n in range(25)] + ["forbidden"], expired=False)
 
-    def refusal(texts: Sequence[str], *_: object) -> protocol.Reply | None:
+    def refusal(texts: Sequence[str], *_: object) -> Any:
         return protocol.error(400, "Inappropriate content.") if "forbidden" in texts else None
 
     monkeypatch.setattr(protocol, "embedding_refusal", refusal)

@@ -29,7 +29,8 @@ INITIALIZE = {
 
 def blocks(printed: str) -> dict[str, dict[str, Any]]:
     """The JSON blocks of a banner, by the name of their server."""
-    decoder, found, at = json.JSONDecoder(), {}, 0
+    found: dict[str, dict[str, Any]] = {}
+    decoder, at = json.JSONDecoder(), 0
     while (at := printed.find("\n{", at)) >= 0:
         block, length = decoder.raw_decode(printed[at + 1 :])
         found |= block.get("mcpServers", {})

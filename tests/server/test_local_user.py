@@ -113,7 +113,7 @@ async def test_a_default_nginx(base: str, tmp_path: Path, location: str) -> None
 async def test_http_1_0_is_a_proxy_s(base: str) -> None:
     for version, expected in ((10, 401), (11, 200)):
         connection = http.client.HTTPConnection("127.0.0.1", port_of(base), timeout=30)
-        connection._http_vsn, connection._http_vsn_str = version, f"HTTP/{version / 10}"
+        vars(connection).update(_http_vsn=version, _http_vsn_str=f"HTTP/{version / 10}")
         connection.request("POST", HTTP, json.dumps(LIST), ACCEPT | {"Content-Type": "application/json"})
         assert connection.getresponse().status == expected
         connection.close()

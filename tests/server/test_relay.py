@@ -197,7 +197,7 @@ async def test_instances_die_and_come_back(tmp_path: Path) -> None:
                     await anyio.sleep(20)
                     await anyio.to_thread.run_sync(servers[victim].kill)
                     servers[victim] = begin()
-                    ports[victim] = await anyio.to_thread.run_sync(lambda server=servers[victim]: server.port)
+                    ports[victim] = await anyio.to_thread.run_sync(getattr, servers[victim], "port")
                 await anyio.sleep(10)
                 ends.set()
             for client in clients:

@@ -5,6 +5,7 @@ is cut; 404 only for what never is; else that it is not known. Two relays of thi
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import pytest
@@ -60,7 +61,7 @@ class Pair:
 
     def delivered(self) -> list[int]:
         """Which messages the session has got since it was last asked."""
-        got = []
+        got: list[Any] = []
         with contextlib.suppress(anyio.WouldBlock, anyio.EndOfStream):
             while True:
                 got.append(self.session._from_client.receive_nowait().message.id)  # type: ignore[union-attr]
@@ -120,13 +121,13 @@ async def test_a_withdrawal_that_lost_the_race_is_no_acceptance(
     """The holder says "gone" at the moment at which the sender withdraws: not "new" any more is not yet "taken"."""
     async with pair(store) as two:
         with faults(emulator, lost("GetRange")):
-            original = inbox.Desk._moved
+            original = inbox.RelayStore._moved
 
-            async def late(self: inbox.Desk, instance: str, n: int, state: inbox.Written) -> inbox.Written | None:
+            async def late(self: inbox.RelayStore, instance: str, n: int, state: inbox.Written) -> inbox.Written | None:
                 await original(self, instance, n, "gone")
                 return await original(self, instance, n, state)
 
-            monkeypatch.setattr(inbox.Desk, "_moved", late)
+            monkeypatch.setattr(inbox.RelayStore, "_moved", late)
             assert await two.forward(1) == "gone"
         assert two.delivered() == []
 
@@ -176,8 +177,8 @@ async def test_whatever_is_lost_nobody_is_told_what_is_not_so(
                     tasks.start_soon(send, n)
         await anyio.sleep(1.0)  # what was on its way arrives
         got = two.delivered()
-        for n, fate in told.items():
-            if fate == "taken":
+        for n, delivery in told.items():
+            if delivery == "taken":
                 assert got.count(n) == 1 or two.cut
             else:
-                assert got.count(n) <= (1 if fate == "unsettled" else 0), (n, fate)
+                assert got.count(n) <= (1 if delivery == "unsettled" else 0), (n, delivery)

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -7,7 +8,7 @@ from support.real_instance import RealInstance
 
 
 @pytest.fixture(scope="module")
-def shared_emulator():
+def shared_emulator() -> Iterator[Emulator | RealInstance]:
     if os.environ.get("REAL_TABLESTORE"):  # make test-real
         instance = RealInstance()
         yield instance
@@ -18,7 +19,7 @@ def shared_emulator():
 
 
 @pytest.fixture
-def emulator(shared_emulator):
+def emulator(shared_emulator: Emulator | RealInstance) -> Iterator[Emulator | RealInstance]:
     """The tests' Tablestore: an emulator, or a real instance that knows no faults."""
     yield shared_emulator
     shared_emulator.clear_faults()

@@ -3,7 +3,9 @@
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +17,10 @@ from tablestore_openmemory_mcp.shared_attempt import SharedAttempt
 CALLS = 6
 
 
-def all_at_once(work, count=CALLS):
+def all_at_once(work: Callable[[], object], count: int = CALLS) -> list[tuple[float, StoreError | None]]:
     """How many seconds each took, and what it raised."""
 
-    def timed(_):
+    def timed(_: object) -> tuple[float, StoreError | None]:
         began = time.monotonic()
         try:
             work()
@@ -30,7 +32,7 @@ def all_at_once(work, count=CALLS):
         return list(pool.map(timed, range(count)))
 
 
-def test_first_calls_do_not_queue_up(emulator):
+def test_first_calls_do_not_queue_up(emulator: Emulator) -> None:
     """Throttled for good: the deadline of each is what counts, and there is one attempt for all."""
     emulator.fault(error="OTSServerBusy")
     store = open_store(emulator)
@@ -42,7 +44,7 @@ def test_first_calls_do_not_queue_up(emulator):
     store.ping()
 
 
-def test_one_waits_no_longer_than_it_can_and_the_attempt_goes_on(emulator):
+def test_one_waits_no_longer_than_it_can_and_the_attempt_goes_on(emulator: Emulator) -> None:
     emulator.fault(apis="GetRow", delay=3, times=1)
     store = open_store(emulator)
     with ThreadPoolExecutor(1) as pool:
@@ -56,7 +58,7 @@ def test_one_waits_no_longer_than_it_can_and_the_attempt_goes_on(emulator):
     assert texts(store.scope(fresh_scope())) == []
 
 
-def test_a_crowd_at_a_cold_scope(emulator):
+def test_a_crowd_at_a_cold_scope(emulator: Emulator) -> None:
     scope = fresh_scope()
     remember(open_store(emulator).scope(scope), "a")
     store = open_store(emulator)
@@ -67,7 +69,7 @@ def test_a_crowd_at_a_cold_scope(emulator):
 
 
 @pytest.fixture
-def black_hole():
+def black_hole() -> Iterator[str]:
     """Connections to it are neither taken nor refused: its backlog is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         address = server.getsockname()
@@ -82,7 +84,9 @@ def black_hole():
             filler.close()
 
 
-def test_what_swallows_connections_is_said_to_be_away_at_once(emulator, black_hole, monkeypatch):
+def test_what_swallows_connections_is_said_to_be_away_at_once(
+    emulator: Emulator, black_hole: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tablestore_openmemory_mcp.store.client import transport
 
     monkeypatch.setattr(transport, "CONNECT_SECONDS", 1.0)
@@ -94,7 +98,7 @@ def test_what_swallows_connections_is_said_to_be_away_at_once(emulator, black_ho
     assert all("cannot be reached" in str(e) for _, e in results)
 
 
-def test_a_return_is_noticed(tmp_path):
+def test_a_return_is_noticed(tmp_path: Path) -> None:
     """However often it was found away; a store that refuses connections is looked at by each call."""
     with Emulator(tmp_path) as emulator:
         store = open_store(emulator).scope(fresh_scope())
@@ -109,7 +113,7 @@ def test_a_return_is_noticed(tmp_path):
         assert texts(store) == ["a"]
 
 
-def test_throttling_is_no_absence(emulator):
+def test_throttling_is_no_absence(emulator: Emulator) -> None:
     store = open_store(emulator).scope(fresh_scope())
     remember(store, "a")
     emulator.fault(error="OTSServerBusy")
@@ -119,10 +123,10 @@ def test_throttling_is_no_absence(emulator):
     assert texts(store) == ["a"]
 
 
-def test_an_attempt_is_shared_and_its_failure_too():
+def test_an_attempt_is_shared_and_its_failure_too() -> None:
     runs, go = [], threading.Event()
 
-    def work():
+    def work() -> None:
         runs.append(1)
         go.wait(30)
         raise StoreError("no", setting="X")

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,23 +13,24 @@ from starlette.requests import Request
 
 from support.store import fresh_scope, remember, serving, texts
 from tablestore_openmemory_mcp.errors import StoreDamaged, StoreError
+from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.health import Health
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 
-def open_embedded(directory):
+def open_embedded(directory: Path) -> TablestoreStore:
     return TablestoreStore.open(Settings.load({"DATA_DIR": str(directory)}))
 
 
-def readyz(store):
+def readyz(store: TablestoreStore) -> tuple[int, str]:
     """(status, what it says)"""
     request = Request({"type": "http", "method": "GET", "path": "/readyz", "headers": []})
     response = anyio.run(Health(store.ping).readyz, request)
-    return response.status_code, json.loads(response.body)["status"]
+    return response.status_code, json.loads(bytes(response.body))["status"]
 
 
-def lived(directory, scope):
+def lived(directory: Path, scope: Scope) -> list[str]:
     store = open_embedded(directory)
     for n in range(10):
         remember(store.scope(scope), *(f"{n}.{i} " + "x" * 300 for i in range(20)))
@@ -37,7 +39,7 @@ def lived(directory, scope):
     return held
 
 
-def check_said(error, directory):
+def check_said(error: StoreError, directory: Path) -> None:
     assert "DATA_DIR" in str(error)
     assert "copy" in str(error)
     assert "moment" not in str(error)
@@ -46,7 +48,7 @@ def check_said(error, directory):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_an_emptied_or_cut_file(tmp_path, share):
+def test_an_emptied_or_cut_file(tmp_path: Path, share: float) -> None:
     """2.0.0 started anew, as if nothing had ever been remembered."""
     scope = fresh_scope()
     lived(tmp_path, scope)
@@ -64,7 +66,7 @@ def test_an_emptied_or_cut_file(tmp_path, share):
     store.close()
 
 
-def test_pages_that_were_hit(tmp_path):
+def test_pages_that_were_hit(tmp_path: Path) -> None:
     """Each time the memories are as they were, or it is said that they are not."""
     scope = fresh_scope()
     held = lived(tmp_path / "whole", scope)
@@ -89,7 +91,7 @@ def test_pages_that_were_hit(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["", "tablestore", "tablestore/tablestore.db"])
-def test_removed_under_a_running_server(tmp_path, what):
+def test_removed_under_a_running_server(tmp_path: Path, what: str) -> None:
     folder = tmp_path / "data"
     scope = fresh_scope()
     store = open_embedded(folder)

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -26,7 +27,6 @@ import sys
 from support.store import remember, texts
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
-from tablestore_openmemory_mcp.store import embedded
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 store = TablestoreStore.open(Settings.load({"DATA_DIR": sys.argv[1]}))
 scope = store.scope(Scope("u", "c"))
@@ -38,46 +38,49 @@ store.close()
 """
 
 
-def open_embedded(directory):
+def open_embedded(directory: Path) -> TablestoreStore:
     return TablestoreStore.open(Settings.load({"DATA_DIR": str(directory)}))
 
 
 class Process:
     """A process with a store on the directory; each line it is told is remembered."""
 
-    def __init__(self, directory):
-        self._process = subprocess.Popen(
+    def __init__(self, directory: Path) -> None:
+        self._process = process = subprocess.Popen(
             [sys.executable, "-c", PROCESS, str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
         )
+        assert process.stdin
+        assert process.stdout
+        self._stdin, self._stdout = process.stdin, process.stdout
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
 
-    def ready(self):
-        return self._process.stdout.readline().strip()
+    def ready(self) -> str:
+        return self._stdout.readline().strip()
 
-    def tell(self, line):
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        return self._process.stdout.readline().split()
+    def tell(self, line: str) -> list[str]:
+        self._stdin.write(line + "\n")
+        self._stdin.flush()
+        return self._stdout.readline().split()
 
-    def kill(self):
+    def kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
-    def end(self):
+    def end(self) -> tuple[str, str]:
         return self._process.communicate()
 
 
-def test_memories_survive_a_restart(tmp_path):
+def test_memories_survive_a_restart(tmp_path: Path) -> None:
     scope = fresh_scope()
     store = open_embedded(tmp_path / "new" / "dir")
     remember(store.scope(scope), "住在上海")
@@ -89,7 +92,7 @@ def test_memories_survive_a_restart(tmp_path):
     again.close()
 
 
-def test_keys_are_random_and_private(tmp_path):
+def test_keys_are_random_and_private(tmp_path: Path) -> None:
     stores = [open_embedded(tmp_path / name) for name in "ab"]
     for store in stores:
         store.ping()
@@ -105,7 +108,7 @@ def test_keys_are_random_and_private(tmp_path):
         store.close()
 
 
-def test_processes_share_a_directory_and_take_over(tmp_path):
+def test_processes_share_a_directory_and_take_over(tmp_path: Path) -> None:
     with Process(tmp_path) as first, Process(tmp_path) as second:
         assert {first.ready(), second.ready()} == {"0"}
         owner_pid = serving(tmp_path)["pid"]
@@ -122,14 +125,14 @@ def test_processes_share_a_directory_and_take_over(tmp_path):
             assert third.tell("five") == ["five", "four", "one", "three", "two"]
 
 
-def test_eight_at_a_fresh_directory(tmp_path):
+def test_eight_at_a_fresh_directory(tmp_path: Path) -> None:
     with ExitStack() as stack:
         processes = [stack.enter_context(Process(tmp_path)) for _ in range(8)]
         assert {process.ready() for process in processes} == {"0"}
         assert len(processes[-1].tell("x")) == 1
 
 
-def test_a_process_ends_with_its_child(tmp_path):
+def test_a_process_ends_with_its_child(tmp_path: Path) -> None:
     with Process(tmp_path) as process:
         process.ready()
         process.tell("x")
@@ -138,7 +141,7 @@ def test_a_process_ends_with_its_child(tmp_path):
         assert gone(pid)
 
 
-def test_emulator_killed(tmp_path):
+def test_emulator_killed(tmp_path: Path) -> None:
     """Not only its owner: the emulator itself may die."""
     store = open_embedded(tmp_path).scope(fresh_scope())
     remember(store, "a")
@@ -147,14 +150,14 @@ def test_emulator_killed(tmp_path):
     assert texts(store) == ["a", "b"]
 
 
-def test_emulator_killed_again_and_again_under_writes(tmp_path):
+def test_emulator_killed_again_and_again_under_writes(tmp_path: Path) -> None:
     """What was acknowledged is there; what was not is there whole, once, or not at all."""
     scope = fresh_scope()
     store = open_embedded(tmp_path).scope(scope)
     store.snapshot()
     acknowledged, done = [], threading.Event()
 
-    def write():
+    def write() -> None:
         n = 0
         while not done.is_set():
             remember(store, f"{n} left", f"{n} right")
@@ -174,7 +177,7 @@ def test_emulator_killed_again_and_again_under_writes(tmp_path):
     assert texts(open_embedded(tmp_path).scope(scope)) == expected
 
 
-def test_slow_emulator_is_not_replaced(tmp_path, monkeypatch):
+def test_slow_emulator_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that does not answer in time is alive all the same: it holds the directory, and its address stays."""
     first = open_embedded(tmp_path)
     first.ping()
@@ -190,14 +193,14 @@ def test_slow_emulator_is_not_replaced(tmp_path, monkeypatch):
     first.close()
 
 
-def test_unusable_directory(tmp_path):
+def test_unusable_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="DATA_DIR"):
         open_embedded(tmp_path / "file").ping()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the file size of another process")
-def test_full_disk(tmp_path):
+def test_full_disk(tmp_path: Path) -> None:
     """It does not pass by itself: told at once, with the cause; reads go on, and writes once there is room again."""
     scope = fresh_scope()
     store = open_embedded(tmp_path)
@@ -220,7 +223,7 @@ def test_full_disk(tmp_path):
     assert texts(open_embedded(tmp_path).scope(scope)) == ["before", "after"]
 
 
-def test_newer_data_is_refused(tmp_path):
+def test_newer_data_is_refused(tmp_path: Path) -> None:
     import sqlite3
 
     store = open_embedded(tmp_path)

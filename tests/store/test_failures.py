@@ -8,6 +8,8 @@ import threading
 import time
 import unicodedata
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,7 @@ from tablestore_openmemory_mcp.store.model import Change
 
 
 @pytest.mark.parametrize("error", ["OTSServerBusy", "OTSPartitionUnavailable", "OTSNotEnoughCapacityUnit"])
-def test_passing_trouble_is_waited_out(emulator, error):
+def test_passing_trouble_is_waited_out(emulator: Emulator, error: str) -> None:
     store = open_store(emulator).scope(fresh_scope())
     for api in ("GetRow", "UpdateRow", "BatchWriteRow", "GetRange", "BatchGetRow"):
         emulator.fault(apis=api, error=error, times=1)
@@ -27,7 +29,7 @@ def test_passing_trouble_is_waited_out(emulator, error):
 
 
 @pytest.mark.parametrize("api", ["BatchWriteRow", "BatchGetRow"])
-def test_single_rows_of_a_batch(emulator, api):
+def test_single_rows_of_a_batch(emulator: Emulator, api: str) -> None:
     scope = fresh_scope()
     store, other = (open_store(emulator).scope(scope) for _ in range(2))
     remember(store, "a")
@@ -37,7 +39,7 @@ def test_single_rows_of_a_batch(emulator, api):
     assert texts(other) == ["a", "b", "c", "d"]
 
 
-def test_throttled_beyond_the_deadline(emulator):
+def test_throttled_beyond_the_deadline(emulator: Emulator) -> None:
     store = open_store(emulator).scope(fresh_scope())
     base = store.snapshot()
     emulator.fault(error="OTSServerBusy")
@@ -50,7 +52,7 @@ def test_throttled_beyond_the_deadline(emulator):
     assert texts(store) == []
 
 
-def test_a_quota_is_not_waited_for(emulator):
+def test_a_quota_is_not_waited_for(emulator: Emulator) -> None:
     store = open_store(emulator).scope(fresh_scope())
     base = store.snapshot()
     emulator.fault(apis="UpdateRow", error="OTSQuotaExhausted", message="The storage quota is used up.")
@@ -60,7 +62,7 @@ def test_a_quota_is_not_waited_for(emulator):
     assert emulator.calls()["UpdateRow"] == before + 1
 
 
-def test_slow_beyond_the_deadline(emulator):
+def test_slow_beyond_the_deadline(emulator: Emulator) -> None:
     store = open_store(emulator).scope(fresh_scope())
     base = store.snapshot()
     emulator.fault(apis=["UpdateRow", "GetRow"], delay=30)
@@ -74,14 +76,14 @@ def test_slow_beyond_the_deadline(emulator):
     ("variable", "value"),
     [("TABLESTORE_ACCESS_KEY_SECRET", "wrong"), ("TABLESTORE_ACCESS_KEY_ID", "nobody")],
 )
-def test_wrong_key(emulator, variable, value):
+def test_wrong_key(emulator: Emulator, variable: str, value: Any) -> None:
     with pytest.raises(StoreDenied, match="TABLESTORE_ACCESS_KEY_ID") as e:
         open_store(emulator, **{variable: value}).ping()
     assert not e.value.retry
     assert emulator.secret not in str(e.value)
 
 
-def test_wrong_instance(emulator):
+def test_wrong_instance(emulator: Emulator) -> None:
     with pytest.raises(StoreDenied, match="TABLESTORE_INSTANCE_NAME"):
         open_store(emulator, TABLESTORE_INSTANCE_NAME="other").ping()
 
@@ -89,13 +91,13 @@ def test_wrong_instance(emulator):
 @pytest.mark.parametrize(
     "endpoint", ["https://127.0.0.1:{port}", "http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://a..b"]
 )
-def test_wrong_endpoint(emulator, endpoint):
+def test_wrong_endpoint(emulator: Emulator, endpoint: str) -> None:
     port = emulator.endpoint.rpartition(":")[2]
     with pytest.raises(StoreUnavailable, match="TABLESTORE_ENDPOINT"):
         open_store(emulator, TABLESTORE_ENDPOINT=endpoint.format(port=port)).ping()
 
 
-def test_no_permission(emulator):
+def test_no_permission(emulator: Emulator) -> None:
     store = open_store(emulator)
     store.ping()
     emulator.fault(error="OTSNoPermissionAccess")
@@ -103,7 +105,7 @@ def test_no_permission(emulator):
         store.ping()
 
 
-def test_expired_token_and_rotation():
+def test_expired_token_and_rotation() -> None:
     with Emulator() as emulator:
         emulator.add_credential("STS.old", "s1", "t1", expires_at=time.time() - 1)
         emulator.add_credential("STS.new", "s2", "t2", expires_at=time.time() + 1000)
@@ -118,7 +120,7 @@ def test_expired_token_and_rotation():
             store.ping()
 
 
-def test_gone_and_back(tmp_path):
+def test_gone_and_back(tmp_path: Path) -> None:
     scope = fresh_scope()
     with Emulator(tmp_path) as emulator:
         store = open_store(emulator).scope(scope)
@@ -133,17 +135,17 @@ def test_gone_and_back(tmp_path):
         assert texts(store) == ["a", "b"]
 
 
-def test_nobody_there(emulator):
+def test_nobody_there(emulator: Emulator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(StoreUnavailable, match="TABLESTORE_ENDPOINT"):
         open_store(emulator, TABLESTORE_ENDPOINT=f"http://127.0.0.1:{port}").ping()
 
 
-def test_something_else_there(emulator):
+def test_something_else_there(emulator: Emulator) -> None:
     """A web server that answers 404 to everything is not a Tablestore."""
 
-    def answer(server):
+    def answer(server: Any) -> None:
         while True:
             try:
                 connection, _ = server.accept()
@@ -163,13 +165,13 @@ def test_something_else_there(emulator):
     thread.join()
 
 
-def test_wrong_clock():
+def test_wrong_clock() -> None:
     with Emulator(clock_skew=3600) as emulator, pytest.raises(StoreError, match=r"clock|time") as e:
         open_store(emulator).ping()
     assert not isinstance(e.value, StoreUnavailable)
 
 
-def test_full(emulator):
+def test_full(emulator: Emulator) -> None:
     store = open_store(emulator, MAX_MEMORIES="3").scope(fresh_scope())
     remember(store, "a", "b")
     with pytest.raises(LimitExceeded, match="MAX_MEMORIES"):
@@ -178,11 +180,11 @@ def test_full(emulator):
     assert len(texts(store)) == 3
 
 
-def incompressible(characters):
+def incompressible(characters: int) -> str:
     return "".join(random.Random(0).choices([chr(0x4E00 + i) for i in range(20_000)], k=characters))
 
 
-def test_too_much_for_one_commit(emulator):
+def test_too_much_for_one_commit(emulator: Emulator) -> None:
     store = open_store(emulator).scope(fresh_scope())
     noise = incompressible(1_200_000)
     with pytest.raises(LimitExceeded, match="one commit"):
@@ -190,7 +192,7 @@ def test_too_much_for_one_commit(emulator):
     assert texts(store) == []
 
 
-def test_texts_at_their_limit(emulator):
+def test_texts_at_their_limit(emulator: Emulator) -> None:
     """MAX_TEXT_LENGTH may be 500,000 characters; a commit of one such text fits."""
     scope = fresh_scope()
     text = incompressible(500_000)
@@ -209,7 +211,7 @@ def test_texts_at_their_limit(emulator):
     ],
     ids=["nfc", "text", "metadata", "number", "id"],
 )
-def test_what_no_row_can_hold_is_refused_before_it_is_decided(emulator, given):
+def test_what_no_row_can_hold_is_refused_before_it_is_decided(emulator: Emulator, given: Any) -> None:
     """It may well fit into the redo record, which is compressed; then nobody could ever write its rows."""
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
@@ -226,7 +228,7 @@ def test_what_no_row_can_hold_is_refused_before_it_is_decided(emulator, given):
     Rows(emulator, scope).audit()
 
 
-def test_long_texts_replace_each_other(emulator):
+def test_long_texts_replace_each_other(emulator: Emulator) -> None:
     """The history row of the second holds both."""
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
@@ -236,7 +238,7 @@ def test_long_texts_replace_each_other(emulator):
     Rows(emulator, scope).audit()
 
 
-def test_opening_needs_no_network_and_no_sdk(emulator):
+def test_opening_needs_no_network_and_no_sdk(emulator: Emulator) -> None:
     code = """
 import sys
 from tablestore_openmemory_mcp.settings import Settings
@@ -249,7 +251,7 @@ assert not {"tablestore", "numpy", "urllib3"} & set(sys.modules), sorted(sys.mod
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_logs_hold_no_text(emulator, caplog):
+def test_logs_hold_no_text(emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     store = open_store(emulator).scope(fresh_scope())
     remember(store, "a very private fact")

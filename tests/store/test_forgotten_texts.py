@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,17 +16,18 @@ from support.store import deleting, fresh_scope, gone, remember, serving, texts,
 from tablestore_openmemory_mcp.errors import StoreError
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.store.model import ScopeStore
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
 SECRETS = ("花生过敏 since 1987", "peanut allergy, severe")
 USER = Scope("alice", "claude")
 
 
-def open_embedded(directory, **more):
+def open_embedded(directory: Path, **more: Any) -> TablestoreStore:
     return TablestoreStore.open(Settings.load({"DATA_DIR": str(directory), **more}))
 
 
-def found_in(directory):
+def found_in(directory: Path) -> dict[str, int]:
     """By file, how often a secret is in it."""
     found = {}
     for path in directory.rglob("*"):
@@ -36,7 +39,7 @@ def found_in(directory):
     return found
 
 
-def nowhere(directory, seconds=30):
+def nowhere(directory: Path, seconds: int = 30) -> None:
     """The store has that long to be idle for a moment."""
     deadline = time.monotonic() + seconds
     while found := found_in(directory):
@@ -44,7 +47,7 @@ def nowhere(directory, seconds=30):
         time.sleep(0.1)
 
 
-def lived(store, seed=1):
+def lived(store: TablestoreStore, seed: int = 1) -> tuple[list[ScopeStore], list[str]]:
     """A user who says the secrets again and again, corrects and deletes some, between two others."""
     rng = random.Random(seed)
     mine, others = store.scope(USER), [store.scope(fresh_scope()) for _ in range(2)]
@@ -60,12 +63,12 @@ def lived(store, seed=1):
     return others, sorted(m.text for m in kept)
 
 
-def held_by(others):
+def held_by(others: list[ScopeStore]) -> list[str]:
     return sorted(text for other in others for text in texts(other))
 
 
 @pytest.mark.parametrize("crash", [False, True], ids=["orderly", "killed"])
-def test_delete_all(tmp_path, crash):
+def test_delete_all(tmp_path: Path, crash: bool) -> None:
     store = open_embedded(tmp_path)
     others, kept = lived(store)
     assert found_in(tmp_path)
@@ -85,7 +88,7 @@ def test_delete_all(tmp_path, crash):
     assert not found_in(tmp_path)
 
 
-def test_stopped_at_once_after_delete_all(tmp_path):
+def test_stopped_at_once_after_delete_all(tmp_path: Path) -> None:
     store = open_embedded(tmp_path)
     lived(store)
     store.scope(USER).delete_all()
@@ -93,14 +96,20 @@ def test_stopped_at_once_after_delete_all(tmp_path):
     assert not found_in(tmp_path)
 
 
-def test_killed_in_the_middle_of_a_delete_all(tmp_path):
+def test_killed_in_the_middle_of_a_delete_all(tmp_path: Path) -> None:
     """The next writer finishes it; the text is gone then, wherever the first one was stopped."""
     for name, count in (("committed", 1), ("sweeping", 1), ("sweeping", 3)):
         store = open_embedded(tmp_path / f"{name}{count}")
         lived(store, seed=count)
-        seen = []
+        seen: list[str] = []
 
-        def kill(step, name=name, count=count, folder=tmp_path / f"{name}{count}", seen=seen):
+        def kill(
+            step: str,
+            name: str = name,
+            count: int = count,
+            folder: Path = tmp_path / f"{name}{count}",
+            seen: list[str] = seen,
+        ) -> None:
             seen.append(step)
             if step == name and seen.count(name) == count:
                 os.kill(serving(folder)["pid"], signal.SIGKILL)
@@ -117,7 +126,7 @@ def test_killed_in_the_middle_of_a_delete_all(tmp_path):
         breaking.close()
 
 
-def erase(directory, *arguments, **environ):
+def erase(directory: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tablestore_openmemory_mcp", "erase", "--user", USER.user_id, *arguments],
         env={**os.environ, "DATA_DIR": str(directory), "STORE": "embedded", **environ},
@@ -128,7 +137,7 @@ def erase(directory, *arguments, **environ):
 
 
 @pytest.mark.parametrize("running", [False, True], ids=["alone", "beside a server"])
-def test_erase(tmp_path, running):
+def test_erase(tmp_path: Path, running: bool) -> None:
     store = open_embedded(tmp_path)
     lived(store)
     if not running:
@@ -142,7 +151,7 @@ def test_erase(tmp_path, running):
     assert not found_in(tmp_path)
 
 
-def test_one_memory_and_old_wordings_stay_in_its_history(tmp_path):
+def test_one_memory_and_old_wordings_stay_in_its_history(tmp_path: Path) -> None:
     """By design, until they are erased: see docs/memory.md."""
     store = open_embedded(tmp_path)
     (old,) = remember(store.scope(USER), SECRETS[0])
@@ -154,7 +163,7 @@ def test_one_memory_and_old_wordings_stay_in_its_history(tmp_path):
     store.close()
 
 
-def test_what_belongs_to_no_scope(tmp_path):
+def test_what_belongs_to_no_scope(tmp_path: Path) -> None:
     """Rows of the relay, which hold calls."""
     store = open_embedded(tmp_path)
     for n in range(50):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from support.small_disk import empty, fill, small_disk
 from support.store import deleting, fresh_scope, gone, remember, serving, texts
 from tablestore_openmemory_mcp.errors import StoreError
+from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -21,7 +23,7 @@ def open_embedded(directory: Path) -> TablestoreStore:
     return TablestoreStore.open(Settings.load({"DATA_DIR": str(directory)}))
 
 
-def until(condition, seconds=30):
+def until(condition: Callable[[], bool], seconds: int = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -29,13 +31,13 @@ def until(condition, seconds=30):
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path: Path) -> Iterator[Path]:
     with small_disk(tmp_path / "disk", 40) as folder:
         yield folder
 
 
 @pytest.fixture
-def store(disk):
+def store(disk: Path) -> Iterator[TablestoreStore]:
     """With its reserve, as any that has run for a second."""
     store = open_embedded(disk / "data")
     store.ping()
@@ -44,11 +46,11 @@ def store(disk):
     store.close()
 
 
-def noise(characters):
+def noise(characters: int) -> str:
     return os.urandom(characters // 2).hex()  # nothing that a redo record could make small
 
 
-def refused(store, scope):
+def refused(store: TablestoreStore, scope: Scope) -> int:
     """Adds are, once the room that the files still have is used up; how many were not."""
     taken, said = 0, None
     while said is None:
@@ -63,7 +65,7 @@ def refused(store, scope):
     return taken
 
 
-def test_deleting_makes_room(disk, store):
+def test_deleting_makes_room(disk: Path, store: TablestoreStore) -> None:
     one, two, three = fresh_scope(), fresh_scope(), fresh_scope()
     for scope in (one, two, three):
         for _ in range(2):
@@ -84,7 +86,7 @@ def test_deleting_makes_room(disk, store):
     assert len(texts(store.scope(one))) == held + 1
 
 
-def test_delete_all_may_be_the_first_to_notice(disk, store):
+def test_delete_all_may_be_the_first_to_notice(disk: Path, store: TablestoreStore) -> None:
     scope = fresh_scope()
     for _ in range(3):
         remember(store.scope(scope), *(noise(10_000) for _ in range(100)))
@@ -94,7 +96,7 @@ def test_delete_all_may_be_the_first_to_notice(disk, store):
 
 
 @pytest.mark.parametrize("reserved", [True, False], ids=["reserve", "nothing reserved"])
-def test_killed_on_a_full_disk(disk, store, reserved):
+def test_killed_on_a_full_disk(disk: Path, store: TablestoreStore, reserved: bool) -> None:
     """And a store of version 2.0.0 has no reserve."""
     scope = fresh_scope()
     remember(store.scope(scope), *(noise(10_000) for _ in range(50)))

@@ -1,33 +1,53 @@
 """The search index may be ill, being built, or made for other vectors: the rows answer, and nothing fails or waits."""
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from support.emulator import Emulator, connect
-from support.large_scopes import INDEX, ask, best, exact, fill, let_the_lag_window_pass, make_index, open_large
+from support.large_scopes import (
+    INDEX,
+    Matrix,
+    Vector,
+    ask,
+    best,
+    exact,
+    fill,
+    let_the_lag_window_pass,
+    make_index,
+    open_large,
+)
 from support.store import DIMENSION, fresh_scope, memory, open_store
 from tablestore_openmemory_mcp.store.index import search_index
 from tablestore_openmemory_mcp.store.model import Change
 
 
 @pytest.fixture
-def queries():
-    vectors = np.random.default_rng(7).normal(size=(5, DIMENSION)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def queries() -> Matrix:
+    vectors: Matrix = np.random.default_rng(7).normal(size=(5, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 @pytest.fixture
-def emulator():
+def emulator() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
 
 
 @pytest.mark.parametrize("error", ["OTSServerBusy", "OTSNoPermissionAccess", "OTSParameterInvalid", "OTSTimeout"])
 @pytest.mark.parametrize("api", ["Search", "DescribeSearchIndex", "CreateSearchIndex"])
-def test_an_ill_index_never_fails_a_search(emulator, queries, monkeypatch, caplog, api, error):
+def test_an_ill_index_never_fails_a_search(
+    emulator: Emulator,
+    queries: Matrix,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    api: str,
+    error: str,
+) -> None:
     """The rows answer, soon, and it is said once."""
     monkeypatch.setattr(search_index, "SECONDS", 1.0)
     let_the_lag_window_pass(monkeypatch)
@@ -46,13 +66,15 @@ def test_an_ill_index_never_fails_a_search(emulator, queries, monkeypatch, caplo
     emulator.clear_faults()
     ask(store, queries[0])
     assert emulator.calls()[api] == asked  # it is left alone for a while
-    monkeypatch.setattr(search_index.time, "monotonic", lambda now=time.monotonic: now() + 60)
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 60)
     for _ in range(3):
         assert best(ask(store, queries[0], deadline=None), queries[0]) == exact(emulator, scope, queries[0])
     assert emulator.calls()["Search"] > 0
 
 
-def test_while_it_is_built_one_asks_and_nobody_waits(emulator, queries, monkeypatch):
+def test_while_it_is_built_one_asks_and_nobody_waits(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     let_the_lag_window_pass(monkeypatch)
     scope = fresh_scope()
     fill(emulator, scope, 30)
@@ -62,7 +84,7 @@ def test_while_it_is_built_one_asks_and_nobody_waits(emulator, queries, monkeypa
     emulator.fault(apis="DescribeSearchIndex", delay=1.5)
     before = emulator.calls()["DescribeSearchIndex"]
 
-    def timed(query):
+    def timed(query: Vector) -> float:
         began = time.monotonic()
         assert best(ask(store, query), query) == exact(emulator, scope, query)
         return time.monotonic() - began
@@ -73,7 +95,9 @@ def test_while_it_is_built_one_asks_and_nobody_waits(emulator, queries, monkeypa
     assert emulator.calls()["DescribeSearchIndex"] == before + 1
 
 
-def test_another_dimension_is_another_index(emulator, queries, monkeypatch):
+def test_another_dimension_is_another_index(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Large scopes go on working when TABLESTORE_VECTOR_DIMENSION is changed; the old index is left to the operator."""
     let_the_lag_window_pass(monkeypatch)
     scope = fresh_scope()
@@ -92,7 +116,13 @@ def test_another_dimension_is_another_index(emulator, queries, monkeypatch):
 
 
 @pytest.mark.parametrize("dimension", [DIMENSION, DIMENSION + 1])
-def test_the_index_of_version_2_0_is_used_if_it_fits(emulator, queries, monkeypatch, caplog, dimension):
+def test_the_index_of_version_2_0_is_used_if_it_fits(
+    emulator: Emulator,
+    queries: Matrix,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    dimension: int,
+) -> None:
     let_the_lag_window_pass(monkeypatch)
     scope = fresh_scope()
     fill(emulator, scope, 40)

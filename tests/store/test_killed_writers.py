@@ -1,17 +1,24 @@
 """A writer killed at every step of an add, an update and a delete-all loses nothing acknowledged and halves nothing."""
 
 import signal
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from support.emulator import Emulator
 from support.store import Rows, Writer, fresh_scope, open_store, remember, texts
+from tablestore_openmemory_mcp.scope import Scope
+from tablestore_openmemory_mcp.store.model import Memory, ScopeStore
 
 COMMIT = [("committing", 1), ("committed", 1), ("applying", 1), ("applied", 1), ("cleared", 1)]
 SWEEP = [("committing", 1), ("committed", 1), ("sweeping", 1), ("sweeping", 2), ("sweeping", 3), ("swept", 1)]
 DECIDED_AT = "committed"
 
 
-def survives(emulator, work, at, before, after):
+def survives(
+    emulator: Emulator, work: dict[str, Any], at: tuple[str, int], before: Sequence[str], after: Sequence[str]
+) -> tuple[Scope, list[Memory], ScopeStore]:
     """Kill the writer of `work` at `at`; the scope is as before or after it, never between; the next writer tidies."""
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
@@ -36,12 +43,12 @@ def survives(emulator, work, at, before, after):
 
 
 @pytest.mark.parametrize("at", COMMIT)
-def test_add(emulator, at):
+def test_add(emulator: Emulator, at: tuple[str, int]) -> None:
     survives(emulator, {"do": "add", "texts": ["喜欢吃辣", "住在上海"]}, at, ["a"], ["a", "喜欢吃辣", "住在上海"])
 
 
 @pytest.mark.parametrize("at", COMMIT)
-def test_update(emulator, at):
+def test_update(emulator: Emulator, at: tuple[str, int]) -> None:
     work = {"do": "update", "id": "FIRST", "text": "新的"}
     _, old, store = survives(emulator, work, at, ["旧的"], ["新的"] if at[0] != "committing" else ["旧的"])
     lineage = [(entry.event, entry.old_text, entry.new_text) for entry in store.history(old[0].id)]
@@ -50,19 +57,19 @@ def test_update(emulator, at):
 
 
 @pytest.mark.parametrize("at", COMMIT)
-def test_delete(emulator, at):
+def test_delete(emulator: Emulator, at: tuple[str, int]) -> None:
     survives(emulator, {"do": "delete", "id": "FIRST"}, at, ["a", "b"], ["b"])
 
 
 @pytest.mark.parametrize("at", SWEEP)
-def test_delete_all(emulator, at):
+def test_delete_all(emulator: Emulator, at: tuple[str, int]) -> None:
     scope, old, store = survives(emulator, {"do": "delete_all"}, at, ["a", "b", "c"], [])
     if at[0] != "committing":
         assert [len(store.history(m.id)) for m in old] == [0, 0, 0]
         assert len(Rows(emulator, scope).history()) == 1  # of "next" alone
 
 
-def test_killed_between_the_batches_of_one_commit(emulator):
+def test_killed_between_the_batches_of_one_commit(emulator: Emulator) -> None:
     """150 memories and their history are two batches."""
     scope = fresh_scope()
     many = [f"m{i:03}" for i in range(150)]
@@ -77,7 +84,7 @@ def test_killed_between_the_batches_of_one_commit(emulator):
 
 
 @pytest.mark.parametrize("at", [("applying", 1), ("rolled forward", 1), ("committing", 1), ("committed", 1)])
-def test_killed_while_it_finishes_the_commit_of_one_that_was_killed(emulator, at):
+def test_killed_while_it_finishes_the_commit_of_one_that_was_killed(emulator: Emulator, at: tuple[str, int]) -> None:
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
     remember(store, "a")
@@ -92,7 +99,7 @@ def test_killed_while_it_finishes_the_commit_of_one_that_was_killed(emulator, at
 
 
 @pytest.mark.parametrize("at", SWEEP)
-def test_delete_all_killed_over_a_commit_that_was_killed(emulator, at):
+def test_delete_all_killed_over_a_commit_that_was_killed(emulator: Emulator, at: tuple[str, int]) -> None:
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
     remember(store, "a")
@@ -102,14 +109,15 @@ def test_delete_all_killed_over_a_commit_that_was_killed(emulator, at):
     left = ["a", "b"] if at[0] == "committing" else []
     assert texts(store) == left
     assert open_store(emulator).scope(scope).delete_all() == len(left)
-    assert Rows(emulator, scope).memories() == Rows(emulator, scope).history() == {}
+    assert not Rows(emulator, scope).memories()
+    assert not Rows(emulator, scope).history()
     Rows(emulator, scope).audit()
 
 
-def test_steps_are_all_of_them(emulator):
+def test_steps_are_all_of_them(emulator: Emulator) -> None:
     """If the protocol gets another step, the tests above must kill there too."""
     scope = fresh_scope()
-    work = [{"do": "add", "texts": ["a"]}, {"do": "delete_all"}]
+    work: list[dict[str, Any]] = [{"do": "add", "texts": ["a"]}, {"do": "delete_all"}]
     with Writer(emulator, scope, work) as writer:
         answers, steps, status = writer.result()
     assert (answers, status) == ([1, 1], 0)

@@ -1,5 +1,8 @@
 """Scopes above EXACT_SEARCH_LIMIT: texts in memory, vectors from the search index and the rows; nothing stale, ever."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from support.emulator import Emulator, connect
 from support.large_scopes import (
     INDEX,
     K,
+    Matrix,
     ask,
     best,
     exact,
@@ -31,18 +35,21 @@ from tablestore_openmemory_mcp.store.model import Change
 
 
 @pytest.fixture
-def queries():
-    vectors = np.random.default_rng(7).normal(size=(5, DIMENSION)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def queries() -> Matrix:
+    vectors: Matrix = np.random.default_rng(7).normal(size=(5, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
 
 
 @pytest.fixture
-def emulator():
+def emulator() -> Iterator[Emulator]:
     with Emulator() as emulator:
         yield emulator
 
 
-def test_index_and_rows_agree_with_exact_search(emulator, queries, monkeypatch):
+def test_index_and_rows_agree_with_exact_search(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scope, neighbour = fresh_scope(), fresh_scope()
     fill(emulator, neighbour, 100)
     fill(emulator, scope, 300)
@@ -63,7 +70,7 @@ def test_index_and_rows_agree_with_exact_search(emulator, queries, monkeypatch):
         assert best((ids, matrix), query) == exact(emulator, scope, query)
 
 
-def test_small_scopes_need_no_index(emulator, queries):
+def test_small_scopes_need_no_index(emulator: Emulator, queries: Matrix) -> None:
     scope = fresh_scope()
     store = open_store(emulator).scope(scope)
     remember(store, "a", "b")
@@ -73,7 +80,7 @@ def test_small_scopes_need_no_index(emulator, queries):
     assert connect(emulator).list_search_index() == []
 
 
-def test_wanted_ids_and_other_models(emulator, queries, monkeypatch):
+def test_wanted_ids_and_other_models(emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
     scope = fresh_scope()
     store = fill(emulator, scope, 30)
     other = memory("another model's")
@@ -89,7 +96,9 @@ def test_wanted_ids_and_other_models(emulator, queries, monkeypatch):
 
 
 @pytest.mark.parametrize("lags", [(0.0,), (0.0, 2.0, 4.0)])
-def test_what_was_just_written_is_found_and_what_was_deleted_is_not(emulator, queries, lags):
+def test_what_was_just_written_is_found_and_what_was_deleted_is_not(
+    emulator: Emulator, queries: Matrix, lags: Any
+) -> None:
     scope = fresh_scope()
     writer = fill(emulator, scope, 50)
     make_index(emulator, writer)
@@ -114,7 +123,7 @@ def test_what_was_just_written_is_found_and_what_was_deleted_is_not(emulator, qu
     assert len(ask(reader, query)[0]) == 0
 
 
-def test_many_deletions_do_not_starve_the_next_search(emulator, queries):
+def test_many_deletions_do_not_starve_the_next_search(emulator: Emulator, queries: Matrix) -> None:
     """The index still proposes all that was deleted; they are left out of the question instead of the answer."""
     scope = fresh_scope()
     with clock_off_by(-600):
@@ -134,7 +143,9 @@ def test_many_deletions_do_not_starve_the_next_search(emulator, queries):
 
 
 @pytest.mark.parametrize("many", ["written", "deleted"])
-def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, monkeypatch, many):
+def test_more_was_written_than_can_be_looked_at_one_by_one(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch, many: str
+) -> None:
     """All rows are read then, for as long as the index may not know what was written."""
     from tablestore_openmemory_mcp.store.index import candidates
 
@@ -153,7 +164,9 @@ def test_more_was_written_than_can_be_looked_at_one_by_one(emulator, queries, mo
             assert best(ask(reader, query), query) == exact(emulator, scope, query)
 
 
-def test_what_was_imported_at_once_is_asked_of_the_index_a_minute_later(emulator, queries, monkeypatch):
+def test_what_was_imported_at_once_is_asked_of_the_index_a_minute_later(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However long nothing else is written, and whatever the clock of the machine that imported it said."""
     from tablestore_openmemory_mcp.store.index import candidates
 
@@ -171,7 +184,9 @@ def test_what_was_imported_at_once_is_asked_of_the_index_a_minute_later(emulator
     assert emulator.calls()["GetRange"] == before["GetRange"] + len(queries)  # of `exact`
 
 
-def test_before_the_index_is_ready_the_rows_answer(emulator, queries, monkeypatch):
+def test_before_the_index_is_ready_the_rows_answer(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scope = fresh_scope()
     fill(emulator, scope, 300)
     let_the_lag_window_pass(monkeypatch)
@@ -186,7 +201,7 @@ def test_before_the_index_is_ready_the_rows_answer(emulator, queries, monkeypatc
     assert emulator.calls()["Search"] == 1
 
 
-def test_index_dropped_by_an_operator(emulator, queries, monkeypatch):
+def test_index_dropped_by_an_operator(emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
     scope = fresh_scope()
     fill(emulator, scope, 30)
     let_the_lag_window_pass(monkeypatch)
@@ -198,7 +213,7 @@ def test_index_dropped_by_an_operator(emulator, queries, monkeypatch):
     assert connect(emulator).list_search_index() == [("mem0_memories", INDEX)]
 
 
-def test_outgrowing_the_limit(emulator, queries):
+def test_outgrowing_the_limit(emulator: Emulator, queries: Matrix) -> None:
     """From vectors in memory to texts only and back, in the process that writes and in one that follows."""
     scope = fresh_scope()
     writer, reader = (open_large(emulator, limit=40).scope(scope) for _ in range(2))
@@ -216,7 +231,9 @@ def test_outgrowing_the_limit(emulator, queries):
     assert open_large(emulator, limit=40).scope(scope).snapshot().with_vectors
 
 
-def test_rewriting_without_the_vector_keeps_it(emulator, queries, monkeypatch):
+def test_rewriting_without_the_vector_keeps_it(
+    emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A memory read as text only and given back, with an expiry say, keeps the vector that is in its row."""
     scope = fresh_scope()
     (old,) = remember(open_store(emulator).scope(scope), "old")
@@ -235,7 +252,7 @@ def test_rewriting_without_the_vector_keeps_it(emulator, queries, monkeypatch):
     assert open_store(emulator).scope(scope).snapshot().memories[old.id].expires_at is None
 
 
-def test_vectors_in_memory_are_bounded(emulator, monkeypatch):
+def test_vectors_in_memory_are_bounded(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     scope = fresh_scope()
     store = open_large(emulator).scope(scope)
     for n in range(4):
@@ -249,7 +266,7 @@ def test_vectors_in_memory_are_bounded(emulator, monkeypatch):
 
 
 @pytest.mark.slow
-def test_twenty_thousand(emulator, queries, monkeypatch):
+def test_twenty_thousand(emulator: Emulator, queries: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
     """At least nine of the ten that exact search finds, asked of the index alone."""
     scope = fresh_scope()
     store = fill(emulator, scope, 20_000)

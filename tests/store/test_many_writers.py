@@ -6,7 +6,7 @@ from support.emulator import Emulator
 from support.store import Rows, Writer, fresh_scope, open_store, remember, texts
 
 
-def test_sixteen_processes_start_on_an_empty_instance_and_add_to_one_scope():
+def test_sixteen_processes_start_on_an_empty_instance_and_add_to_one_scope() -> None:
     scope = fresh_scope()
     work = [[{"do": "add", "texts": [f"{n}.{i}"], "rebase": True} for i in range(5)] for n in range(16)]
     with Emulator() as emulator:
@@ -21,7 +21,7 @@ def test_sixteen_processes_start_on_an_empty_instance_and_add_to_one_scope():
         Rows(emulator, scope).audit()
 
 
-def test_delete_all_against_adds(emulator):
+def test_delete_all_against_adds(emulator: Emulator) -> None:
     """However they interleave: what was added before is gone, what was added after is there, the counts add up."""
     scope = fresh_scope()
     remember(open_store(emulator).scope(scope), "old")

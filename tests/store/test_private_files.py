@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -34,15 +36,15 @@ DAMAGED = {
 }
 
 
-def mode_of(path):
+def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def open_embedded(directory):
+def open_embedded(directory: Path) -> TablestoreStore:
     return TablestoreStore.open(Settings.load({"DATA_DIR": str(directory)}))
 
 
-def accepts(endpoint, secret):
+def accepts(endpoint: str, secret: str) -> bool:
     """Whether the emulator takes this secret for the admin's."""
     request = urllib.request.Request(f"{endpoint}/_admin/calls", headers={"Authorization": f"Bearer {secret}"})
     try:
@@ -53,7 +55,7 @@ def accepts(endpoint, secret):
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
-def test_a_damaged_key_file_is_never_the_published_key(tmp_path, damage):
+def test_a_damaged_key_file_is_never_the_published_key(tmp_path: Path, damage: Any) -> None:
     tmp_path.chmod(0o700)
     key = tmp_path / "store.key"
     key.write_bytes(DAMAGED[damage])
@@ -72,7 +74,7 @@ def test_a_damaged_key_file_is_never_the_published_key(tmp_path, damage):
     again.close()
 
 
-def test_processes_that_are_attached_go_on_when_the_key_file_was_damaged(tmp_path):
+def test_processes_that_are_attached_go_on_when_the_key_file_was_damaged(tmp_path: Path) -> None:
     first, second = open_embedded(tmp_path), open_embedded(tmp_path)
     scope = fresh_scope()
     remember(first.scope(scope), "a")
@@ -86,7 +88,7 @@ def test_processes_that_are_attached_go_on_when_the_key_file_was_damaged(tmp_pat
     second.close()
 
 
-def test_only_the_owner_may_read_anything(tmp_path):
+def test_only_the_owner_may_read_anything(tmp_path: Path) -> None:
     """Whatever the umask is, and whatever an earlier version left."""
     old = os.umask(0)
     try:
@@ -106,7 +108,9 @@ def test_only_the_owner_may_read_anything(tmp_path):
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o700])
-def test_a_folder_that_others_may_open_is_named_once(tmp_path, caplog, mode):
+def test_a_folder_that_others_may_open_is_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     folder.chmod(mode)
@@ -123,7 +127,9 @@ def test_a_folder_that_others_may_open_is_named_once(tmp_path, caplog, mode):
 
 @settings(deadline=None)  # it waits for the disk
 @given(before=st.binary(max_size=100), last=st.sampled_from(["", "emulator:emulator", OLDER]))
-def test_whatever_is_in_the_file_the_key_is_whole(tmp_path_factory, before, last):
+def test_whatever_is_in_the_file_the_key_is_whole(
+    tmp_path_factory: pytest.TempPathFactory, before: bytes, last: str
+) -> None:
     path = tmp_path_factory.mktemp("key") / "store.key"
     path.write_bytes(before)
     path.chmod(0o600)
@@ -135,7 +141,7 @@ def test_whatever_is_in_the_file_the_key_is_whole(tmp_path_factory, before, last
         assert key == OLDER
 
 
-def test_a_key_that_others_could_read_is_replaced(tmp_path):
+def test_a_key_that_others_could_read_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "store.key"
     path.write_text(KEY)
     path.chmod(0o600)
@@ -150,7 +156,7 @@ def test_a_key_that_others_could_read_is_replaced(tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from tablestore_openmemory_mcp.store import private_files
+from tablestore_openmemory_mcp.store.client import private_files
 step, path = sys.argv[1], Path(sys.argv[2])
 def die(*_): os._exit(9)
 if step == "written":
@@ -162,7 +168,7 @@ private_files.write_private(path, "n" * 100)
 
 
 @pytest.mark.parametrize("step", ["written", "synced", "replaced"])
-def test_killed_while_writing_the_old_text_is_there_or_the_new(tmp_path, step):
+def test_killed_while_writing_the_old_text_is_there_or_the_new(tmp_path: Path, step: str) -> None:
     path = tmp_path / "file"
     write_private(path, "old")
     subprocess.run([sys.executable, "-c", KILLED, step, path], check=False)
@@ -171,8 +177,8 @@ def test_killed_while_writing_the_old_text_is_there_or_the_new(tmp_path, step):
     assert path.read_text() == "next"
 
 
-def test_a_full_disk_leaves_the_old_text(tmp_path, monkeypatch):
-    def full(_):
+def test_a_full_disk_leaves_the_old_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
     path = tmp_path / "file"
@@ -184,15 +190,20 @@ def test_a_full_disk_leaves_the_old_text(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_text_and_name_are_on_the_disk(tmp_path, monkeypatch):
+def test_text_and_name_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(stat.S_IFMT(os.fstat(fd).st_mode)), fsync(fd)))
+
+    def noted(fd: int) -> None:
+        synced.append(stat.S_IFMT(os.fstat(fd).st_mode))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
     write_private(tmp_path / "file", "text")
     assert synced == [stat.S_IFREG, stat.S_IFDIR]
 
 
-def test_a_log_of_ours_is_emptied_and_closed_to_others(tmp_path):
+def test_a_log_of_ours_is_emptied_and_closed_to_others(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_text("old")
     path.chmod(0o644)
@@ -203,7 +214,7 @@ def test_a_log_of_ours_is_emptied_and_closed_to_others(tmp_path):
 
 
 @pytest.mark.parametrize("left", ["", "null", "[]", "1", '{"pid": 1}', '"x"'])
-def test_an_endpoint_file_that_says_nothing_is_written_anew(tmp_path, left):
+def test_an_endpoint_file_that_says_nothing_is_written_anew(tmp_path: Path, left: str) -> None:
     (tmp_path / "store.json").write_text(left)
     store = open_embedded(tmp_path)
     store.ping()
@@ -212,7 +223,7 @@ def test_an_endpoint_file_that_says_nothing_is_written_anew(tmp_path, left):
 
 
 @pytest.mark.parametrize("value", ["", " ", ":", "id:", ":secret", "id"])
-def test_an_emulator_asked_for_an_empty_key_does_not_start(value):
+def test_an_emulator_asked_for_an_empty_key_does_not_start(value: Any) -> None:
     with pytest.raises(ValueError, match=ACCESS_KEY_VARIABLE):
         access_keys([], {ACCESS_KEY_VARIABLE: value})
     done = subprocess.run(
@@ -228,7 +239,7 @@ def test_an_emulator_asked_for_an_empty_key_does_not_start(value):
     assert ACCESS_KEY_VARIABLE in done.stderr
 
 
-def test_the_emulator_s_keys():
+def test_the_emulator_s_keys() -> None:
     assert [(c.key_id, c.secret) for c in access_keys([], {})] == [("emulator", "emulator")]
     assert [(c.key_id, c.secret) for c in access_keys([], {ACCESS_KEY_VARIABLE: "a:b"})] == [("a", "b")]
     assert [(c.key_id, c.secret) for c in access_keys(["c:d"], {ACCESS_KEY_VARIABLE: ""})] == [("c", "d")]

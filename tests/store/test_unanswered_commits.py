@@ -4,27 +4,29 @@ import time
 
 import pytest
 
+from support.emulator import Emulator
 from support.store import Held, Rows, adding, fresh_scope, open_store, remember, texts
 from tablestore_openmemory_mcp.errors import StoreUnavailable
+from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.client import transport
 from tablestore_openmemory_mcp.store.commit.heads import RING
-from tablestore_openmemory_mcp.store.model import Conflict
+from tablestore_openmemory_mcp.store.model import Conflict, ScopeStore, Snapshot
 
 
 @pytest.fixture
-def scope(emulator):
+def scope(emulator: Emulator) -> Scope:
     scope = fresh_scope()
     remember(open_store(emulator).scope(scope), "first")
     return scope
 
 
-def lose_next_answer(emulator, when):
+def lose_next_answer(emulator: Emulator, when: str) -> None:
     emulator.set_faults(rules=[{"apis": ["UpdateRow"], "drop": True, "when": when, "times": 1}])
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("first", [True, False])
-def test_lost_answer(emulator, scope, when, first):
+def test_lost_answer(emulator: Emulator, scope: Scope, when: str, first: bool) -> None:
     if first:
         scope = fresh_scope()  # whose head does not exist yet
     store = open_store(emulator).scope(scope)
@@ -37,7 +39,7 @@ def test_lost_answer(emulator, scope, when, first):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_lost_answer_while_others_go_on(emulator, scope, when):
+def test_lost_answer_while_others_go_on(emulator: Emulator, scope: Scope, when: str) -> None:
     other = open_store(emulator).scope(scope)
     other.snapshot()
     lose_next_answer(emulator, when)
@@ -55,7 +57,9 @@ def test_lost_answer_while_others_go_on(emulator, scope, when):
     Rows(emulator, scope).audit()
 
 
-def test_first_attempt_lands_after_it_was_given_up(emulator, scope, monkeypatch):
+def test_first_attempt_lands_after_it_was_given_up(
+    emulator: Emulator, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The head still shows nothing of it, so it is sent again; by then it is there, and the second one is refused."""
     monkeypatch.setattr(transport, "ANSWER_SECONDS", 1.0)
     store = open_store(emulator).scope(scope)
@@ -68,7 +72,7 @@ def test_first_attempt_lands_after_it_was_given_up(emulator, scope, monkeypatch)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_lost_answer_of_delete_all(emulator, scope, when):
+def test_lost_answer_of_delete_all(emulator: Emulator, scope: Scope, when: str) -> None:
     store = open_store(emulator).scope(scope)
     store.snapshot()
     lose_next_answer(emulator, when)
@@ -78,7 +82,7 @@ def test_lost_answer_of_delete_all(emulator, scope, when):
     Rows(emulator, scope).audit()
 
 
-def test_answers_lost_for_good(emulator, scope):
+def test_answers_lost_for_good(emulator: Emulator, scope: Scope) -> None:
     """The deadline holds, the error says that nothing is certain, and what was written is whole."""
     store = open_store(emulator).scope(scope)
     base = store.snapshot()
@@ -89,13 +93,13 @@ def test_answers_lost_for_good(emulator, scope):
     assert texts(open_store(emulator).scope(scope)) == ["first", "mine"]
 
 
-def test_ring_overtaken(emulator, scope):
+def test_ring_overtaken(emulator: Emulator, scope: Scope) -> None:
     """256 commits later the ring no longer knows; the caller is told that, not a guess."""
     other = open_store(emulator).scope(scope)
     other.snapshot()
     lose_next_answer(emulator, "after")
 
-    def patiently(store):
+    def patiently(store: ScopeStore) -> Snapshot:
         return store.commit(adding("mine"), base=store.snapshot(), deadline=time.monotonic() + 600)
 
     with Held(emulator, scope, patiently, at=("unanswered", 1)) as writer:

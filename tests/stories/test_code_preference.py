@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_an_add_asks_the_model_no_more_than_it_must(server: Server, llm: FakeOpe
         assert (llm.count("chat"), llm.count("embeddings")) == (3, 4)
 
 
-def rows(emulator: Emulator, user: str, table: str, *more_keys: str) -> list[dict[str, object]]:
+def rows(emulator: Emulator, user: str, table: str, *more_keys: str) -> list[dict[str, Any]]:
     """All rows of a user, keys and columns together."""
     import tablestore
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import openai
@@ -24,14 +25,15 @@ def client(fake: FakeOpenAI) -> Iterator[openai.OpenAI]:
         yield sdk
 
 
-def chat(client: openai.OpenAI, *messages: tuple[str, str], **options: object) -> str:
-    sent = [{"role": role, "content": content} for role, content in messages]
-    return client.chat.completions.create(model="any", messages=sent, **options).choices[0].message.content
+def chat(client: openai.OpenAI, *messages: tuple[str, str], **options: Any) -> str:
+    sent: Any = [{"role": role, "content": content} for role, content in messages]
+    return str(client.chat.completions.create(model="any", messages=sent, **options).choices[0].message.content)
 
 
 def extract(client: openai.OpenAI, said: str) -> list[str]:
     prompt = ("system", USER_MEMORY_EXTRACTION_PROMPT), ("user", f"Input:\nuser: {said}\n")
-    return json.loads(chat(client, *prompt, response_format={"type": "json_object"}))["facts"]
+    facts: list[str] = json.loads(chat(client, *prompt, response_format={"type": "json_object"}))["facts"]
+    return facts
 
 
 def decide(client: openai.OpenAI, old: list[str], new: list[str]) -> list[tuple[str, str]]:

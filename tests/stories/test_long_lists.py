@@ -15,7 +15,7 @@ import pytest
 from support.clients import MemoryClient, over_sse
 from support.emulator import Emulator
 from support.processes import Server, tablestore_environ
-from tablestore_openmemory_mcp.memory.unit_of_work import Unit
+from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.store import TablestoreStore
@@ -32,7 +32,7 @@ def fill(environ: dict[str, str], count: int) -> list[str]:
     ids: list[str] = []
     began = time.time_ns() // 1_000_000 - count
     for begin in range(0, count, 200):
-        unit = Unit(store.snapshot())
+        unit = UnitOfWork(store.snapshot())
         for n in range(begin, min(count, begin + 200)):
             unit.now = began + n  # no two of the same age: there is one order
             text = LONGEST if n == count // 2 else f"{n} " + "记忆 memory " * (n * 7919 % 40)

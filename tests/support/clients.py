@@ -100,7 +100,7 @@ def over_http(url: str, headers: dict[str, str] | None = None) -> Iterator[Memor
 
 
 @contextlib.contextmanager
-def over_stdio(home: Path, *, pid_file: Path | None = None, **variables: str) -> Iterator[MemoryClient]:
+def over_stdio(home: Path, *, pid_file: Path | str = "", **variables: str) -> Iterator[MemoryClient]:
     """A server of its own, as this client's child. `pid_file` gets the child's process id."""
     command = f'echo $$ > "{pid_file or home / "stdio.pid"}"; exec "{sys.executable}" -m tablestore_openmemory_mcp "$@"'
     child = StdioServerParameters(

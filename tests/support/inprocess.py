@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from tablestore_openmemory_mcp.memory.model import AddResult, Hit, Outcome, Page, Progress
 from tablestore_openmemory_mcp.scope import Scope
@@ -18,6 +18,7 @@ from tablestore_openmemory_mcp.server.listening.connections import Limits
 from tablestore_openmemory_mcp.server.listening.protocol import Config
 from tablestore_openmemory_mcp.server.listening.serve import BoundedServer
 from tablestore_openmemory_mcp.server.listening.sockets import listen
+from tablestore_openmemory_mcp.server.tools.spec import MemoryApi
 from tablestore_openmemory_mcp.server.transports.sse.relay_store import Rows
 from tablestore_openmemory_mcp.settings import Settings
 from tablestore_openmemory_mcp.store.model import Memory
@@ -78,8 +79,8 @@ class PlainBackend:
         self._memory = memory
         self._tokens = Tokens(settings.auth_secrets, PlainRows)
 
-    def memory(self) -> PlainMemory:
-        return self._memory
+    def memory(self) -> MemoryApi:
+        return cast(MemoryApi, self._memory)  # the tools that every server has need no more of it
 
     def tokens(self) -> Tokens:
         return self._tokens

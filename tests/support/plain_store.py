@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.store.model import Change, Conflict, HistoryEntry, Memory
+from tablestore_openmemory_mcp.store.model import Change, Conflict, HistoryEntry, Memory, Snapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,11 @@ class PlainScopeStore:
             return self._now
 
     def candidates(
-        self, snapshot: PlainSnapshot, queries: NDArray[np.float32], model: str, **_: object
+        self, snapshot: Snapshot, queries: NDArray[np.float32], model: str, **_: object
     ) -> tuple[Sequence[str], NDArray[np.float32]]:
         return snapshot.matrix(model)
 
-    def commit(self, changes: Sequence[Change], *, base: PlainSnapshot, deadline: float | None = None) -> PlainSnapshot:
+    def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> PlainSnapshot:
         with self._lock:
             now = self._now
             if base.seq != now.seq:
@@ -88,6 +88,9 @@ class PlainScopeStore:
             self._now = PlainSnapshot(self.scope, self._now.seq + 1, self._now.epoch + 1)
             self._lineage.clear()
             return count
+
+    def sweep(self, *, deadline: float | None = None) -> bool:
+        return True
 
     def history(self, memory_id: str) -> Sequence[HistoryEntry]:
         with self._lock:

@@ -1,7 +1,6 @@
 """Short words for the search index as a library."""
 
-from tablestore_emulator.search.index import Page, SearchIndex
-from tablestore_emulator.search.query import (
+from tablestore_emulator.search.query.queries import (
     KeySort,
     Query,
     Request,
@@ -9,6 +8,7 @@ from tablestore_emulator.search.query import (
     Sorter,
 )
 from tablestore_emulator.search.schema import FieldSpec, IndexSpec
+from tablestore_emulator.search.search_index import Page, SearchIndex
 from tablestore_emulator.search.values import Row, Value
 
 BY_SCORE = (ScoreSort(),)

@@ -11,7 +11,7 @@ from .search.scope_index import ScopeIndex
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class AddContext:
     """`deadline` is a time.monotonic() value; `expires_at` ms since the epoch, for the memories that the add makes."""
 
     deadline: float
@@ -22,7 +22,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScopeContext:
     """Where an add happens: one scope's store and index, and what makes vectors for it (None: nothing does)."""
 
     store: ScopeStore

@@ -14,7 +14,7 @@ from .unit_of_work import is_living, now_ms
 MOST = 1_000  # memories of one page
 _LARGEST = 400_000  # characters of the texts of one page
 
-_Place = tuple[int, str]
+_Position = tuple[int, str]
 
 
 def page(snapshot: Snapshot, cursor: str | None, limit: int | None) -> Page:
@@ -23,8 +23,8 @@ def page(snapshot: Snapshot, cursor: str | None, limit: int | None) -> Page:
         raise InvalidInput(f"limit is {limit}; accepted: 1 to {MOST}.")
     before = _decoded(cursor) if cursor else None
     now = now_ms()
-    living = sorted((m for m in snapshot.memories.values() if is_living(m, now)), key=_place, reverse=True)
-    rest = [m for m in living if before is None or _place(m) < before]
+    living = sorted((m for m in snapshot.memories.values() if is_living(m, now)), key=_position, reverse=True)
+    rest = [m for m in living if before is None or _position(m) < before]
     chosen: list[Memory] = []
     size = 0
     for memory in rest[: min(limit or MOST, MOST)]:
@@ -32,20 +32,20 @@ def page(snapshot: Snapshot, cursor: str | None, limit: int | None) -> Page:
         if chosen and size > _LARGEST:
             break
         chosen.append(memory)
-    more = _encoded(_place(chosen[-1])) if len(chosen) < len(rest) else None
+    more = _encoded(_position(chosen[-1])) if len(chosen) < len(rest) else None
     return Page(chosen, total=len(living), cursor=more)
 
 
-def _place(memory: Memory) -> _Place:
+def _position(memory: Memory) -> _Position:
     return memory.created_at, memory.id
 
 
-def _encoded(place: _Place) -> str:
-    time, memory_id = place
+def _encoded(position: _Position) -> str:
+    time, memory_id = position
     return base64.urlsafe_b64encode(f"{time} {memory_id}".encode()).decode().rstrip("=")
 
 
-def _decoded(cursor: str) -> _Place:
+def _decoded(cursor: str) -> _Position:
     try:
         time, _, memory_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(" ")
         return int(time), memory_id

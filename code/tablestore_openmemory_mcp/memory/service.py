@@ -12,8 +12,7 @@ from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
 from .add.planner import Planner
-from .add.unembedded import marked, without_vector
-from .context import Job, Place
+from .context import AddContext, ScopeContext
 from .credentials import refuse_credentials
 from .model import AddResult, Hit, Outcome, Page, Progress
 from .models.chat import ChatModel
@@ -22,7 +21,8 @@ from .models.endpoint import Endpoint
 from .paging import page
 from .search.recall import Recall
 from .search.scope_index import ScopeIndexes
-from .unit_of_work import Unit, now_ms
+from .unembedded import marked, without_vector
+from .unit_of_work import UnitOfWork, now_ms
 from .validation import checked_text
 from .writing import write
 
@@ -83,13 +83,13 @@ class MemoryService:
         All of it is stored or, when an error is raised, none. Raises InvalidInput, LimitExceeded, Busy, a ModelError or
         a StoreError.
         """
-        said = self._sayable(text)
-        job = Job(self._ends(deadline), progress or _silent, actor, expires_at=_future(expires_at))
+        text = self._validated(text)
+        context = AddContext(self._deadline(deadline), progress or _silent, actor, expires_at=_future(expires_at))
         store = self._store.scope(scope)
         with _in_time("stored"):
             if self._settings.pipeline == "verbatim" or self._chat is None:
-                return self._add_verbatim(store, said, job)
-            return self._add_cycle().run(self._place(store), said, job)
+                return self._add_verbatim(store, text, context)
+            return self._add_cycle().run(self._scoped(store), text, context)
 
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
         """The memories that answer `query`, best first; at most `limit`, or TABLESTORE_SEARCH_MEMORY_LIMIT.
@@ -100,8 +100,8 @@ class MemoryService:
         most = self._settings.tablestore_search_memory_limit if limit is None else limit
         if not 1 <= most <= 1000:
             raise InvalidInput(f"limit is {most}; accepted: 1 to 1000.")
-        ends = time.monotonic() + SEARCH_SECONDS
-        return self._recall.search(self._store.scope(scope), self._indexes.of(scope), asked, most, ends)
+        until = time.monotonic() + SEARCH_SECONDS
+        return self._recall.search(self._store.scope(scope), self._indexes.of(scope), asked, most, until)
 
     def list(self, scope: Scope, *, cursor: str | None = None, limit: int | None = None) -> Page:
         """A page of the scope, newest first. Raises InvalidInput or a StoreError."""
@@ -109,7 +109,7 @@ class MemoryService:
 
     def get(self, scope: Scope, memory_id: str) -> Memory | None:
         """The memory, or None if this scope has none of that id. Raises a StoreError."""
-        return Unit(self._store.scope(scope).snapshot()).get(memory_id)
+        return UnitOfWork(self._store.scope(scope).snapshot()).get(memory_id)
 
     def update(
         self,
@@ -125,21 +125,21 @@ class MemoryService:
 
         Raises InvalidInput for an id that is not in this scope, or as add.
         """
-        said, ends = self._sayable(text), self._ends(deadline)
+        text, until = self._validated(text), self._deadline(deadline)
         embedder = AddEmbedder(self._embedder) if self._embedder else None
         with _in_time("changed"):
-            vector = row(embedder.embed([said], deadline=ends), 0) if embedder else None
+            vector = row(embedder.embed([text], deadline=until), 0) if embedder else None
         model = embedder.model if embedder and vector is not None else None
         expires = _future(expires_at)
 
-        def make(base: Snapshot) -> Unit:
-            unit = Unit(base, actor)
+        def make(base: Snapshot) -> UnitOfWork:
+            unit = UnitOfWork(base, actor)
             if unit.get(memory_id) is None:
                 raise _unknown([memory_id])
-            unit.update(memory_id, said, vector, model, expires_at=expires, reason="asked for")
+            unit.update(memory_id, text, vector, model, expires_at=expires, reason="asked for")
             return marked(unit, embedder)
 
-        unit, _ = write(self._store.scope(scope), make, ends)
+        unit, _ = write(self._store.scope(scope), make, until)
         return replace(unit.outcomes[0], note=" ".join(without_vector(unit, embedder)) or None)
 
     def delete(
@@ -147,8 +147,8 @@ class MemoryService:
     ) -> Sequence[Outcome]:
         """Delete these memories, all or none. Raises InvalidInput for ids not in this scope, or a StoreError."""
 
-        def make(base: Snapshot) -> Unit:
-            unit = Unit(base, actor)
+        def make(base: Snapshot) -> UnitOfWork:
+            unit = UnitOfWork(base, actor)
             wanted = list(dict.fromkeys(ids))
             missing = [i for i in wanted if unit.get(i) is None]
             if missing or not wanted:
@@ -157,7 +157,7 @@ class MemoryService:
                 unit.delete(memory_id, reason="asked for")
             return unit
 
-        unit, _ = write(self._store.scope(scope), make, self._ends(deadline))
+        unit, _ = write(self._store.scope(scope), make, self._deadline(deadline))
         return unit.outcomes
 
     def history(self, scope: Scope, memory_id: str) -> Sequence[HistoryEntry]:
@@ -176,24 +176,24 @@ class MemoryService:
             if model:
                 model.close()
 
-    def _sayable(self, text: str) -> str:
-        said = checked_text(text, "text", self._settings.max_text_length)
+    def _validated(self, text: str) -> str:
+        checked = checked_text(text, "text", self._settings.max_text_length)
         if not self._settings.allow_credentials:
-            refuse_credentials(said)
-        return said
+            refuse_credentials(checked)
+        return checked
 
-    def _ends(self, deadline: float | None) -> float:
+    def _deadline(self, deadline: float | None) -> float:
         latest = time.monotonic() + self._settings.add_timeout
         return latest if deadline is None else min(deadline, latest)
 
-    def _add_verbatim(self, store: ScopeStore, text: str, job: Job) -> AddResult:
-        place = self._place(store)
+    def _add_verbatim(self, store: ScopeStore, text: str, context: AddContext) -> AddResult:
+        scoped = self._scoped(store)
         if self._embedder:
-            place = replace(place, embedder=AddEmbedder(self._embedder))
-        planner = Planner([text], job, place)
-        unit, _ = write(store, lambda base: marked(planner.unit(base), place.embedder), job.deadline)
+            scoped = replace(scoped, embedder=AddEmbedder(self._embedder))
+        planner = Planner([text], context, scoped)
+        unit, _ = write(store, lambda base: marked(planner.unit(base), scoped.embedder), context.deadline)
         if unit.outcomes:
-            return AddResult(unit.outcomes, " ".join(without_vector(unit, place.embedder)) or None)
+            return AddResult(unit.outcomes, " ".join(without_vector(unit, scoped.embedder)) or None)
         known = "This is already remembered"
         return AddResult([], f"{known}, now for longer." if unit.prolongs else f"{known}; nothing was changed.")
 
@@ -206,8 +206,8 @@ class MemoryService:
                 self._cycle = AddCycle(self._settings, self._chat, lambda: self._store.sessions)
             return self._cycle
 
-    def _place(self, store: ScopeStore) -> Place:
-        return Place(store, self._indexes.of(store.scope), self._embedder, self._settings.max_memories)
+    def _scoped(self, store: ScopeStore) -> ScopeContext:
+        return ScopeContext(store, self._indexes.of(store.scope), self._embedder, self._settings.max_memories)
 
 
 @contextmanager

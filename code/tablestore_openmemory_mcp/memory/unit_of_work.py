@@ -29,7 +29,7 @@ def random_id() -> str:
 
 
 @dataclass(slots=True)
-class Unit:
+class UnitOfWork:
     """Changes on top of `base`, at most one per memory. `actor`: which client asked, for the history."""
 
     base: Snapshot

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from ..errors import Busy
 from ..store.model import Conflict, ScopeStore, Snapshot
-from .unit_of_work import Unit
+from .unit_of_work import UnitOfWork
 
 _PAUSE = 0.02  # seconds, the most that a writer waits after its first lost race; doubles up to _LONGEST_PAUSE
 _LONGEST_PAUSE = 0.5
 
 
 def write(
-    store: ScopeStore, make: Callable[[Snapshot], Unit], deadline: float, base: Snapshot | None = None
-) -> tuple[Unit, Snapshot]:
+    store: ScopeStore, make: Callable[[Snapshot], UnitOfWork], deadline: float, base: Snapshot | None = None
+) -> tuple[UnitOfWork, Snapshot]:
     """Commit what `make` makes of the scope (as it is, or was at `base`); when another writer was first, make it anew.
     Some memories that have expired go along, whoever writes.
 

@@ -11,9 +11,9 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
-from .auth.authenticators import gate
+from .auth.authenticators import authenticator
 from .auth.metadata import ResourceMetadata
-from .auth.middleware import METADATA, Door
+from .auth.middleware import METADATA, AuthMiddleware
 from .auth.origin import Origins
 from .backend import Backend
 from .health import Health
@@ -37,7 +37,7 @@ class App:
 
     def __init__(self, settings: Settings, backend: Backend, *, sse: bool = True) -> None:
         self._settings = settings
-        self._gate = gate(settings, backend.tokens)
+        self._authenticator = authenticator(settings, backend.tokens)
         self.calls = Calls(settings, backend.memory, CallLog(next(iter(settings.auth_secrets), None)))
         self.sessions = Sessions(settings)
         self.health = Health(backend.ping)
@@ -89,7 +89,11 @@ class App:
         settings = self._settings
         layers = [
             Middleware(RequestIds),
-            Middleware(Door, gate=self._gate, origins=Origins(settings.mcp_allowed_origins, settings.mcp_public_url)),
+            Middleware(
+                AuthMiddleware,
+                authenticator=self._authenticator,
+                origins=Origins(settings.mcp_allowed_origins, settings.mcp_public_url),
+            ),
         ]
         if settings.mcp_allowed_origins:
             layers.insert(0, Middleware(Cors, allowed=settings.mcp_allowed_origins))

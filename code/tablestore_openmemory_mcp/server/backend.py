@@ -3,14 +3,14 @@
 from typing import Protocol
 
 from .auth.tokens import Tokens
-from .tools.spec import Memory
+from .tools.spec import MemoryApi
 from .transports.sse.relay_store import Rows
 
 
 class Backend(Protocol):
     """Every method blocks and is called on a worker thread, at first need; each gives the same object every time."""
 
-    def memory(self) -> Memory:
+    def memory(self) -> MemoryApi:
         """The memory service."""
         ...
 

@@ -14,7 +14,7 @@ from .snapshot.cache import SnapshotCache
 from .snapshot.snapshot import VectorRule
 
 
-class World:
+class StoreComponents:
     """The objects of one process that all scopes share."""
 
     def __init__(self, settings: Settings, connector: Connector, step: Step, snapshot_bytes: int) -> None:

@@ -13,7 +13,7 @@ from .client.embedded import EmbeddedConnector
 if TYPE_CHECKING:  # numpy and the SDK come with the first call
     from .commit.heads import Holding
     from .commit.sweeper import Step
-    from .components import World
+    from .components import StoreComponents
     from .model import ScopeStore
     from .session_rows import SessionRows
 
@@ -37,7 +37,7 @@ class TablestoreStore:
         self._step = step or (lambda name: None)
         self._snapshot_bytes = snapshot_bytes
         self._lock = threading.Lock()
-        self._world: World | None = None
+        self._components: StoreComponents | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> TablestoreStore:
@@ -75,19 +75,19 @@ class TablestoreStore:
         """From the next request on; sockets and calls under way are not disturbed."""
         credentials = Credentials(access_key_id, access_key_secret, sts_token)
         self._connector.use_credentials(credentials)
-        if self._world:
-            self._world.gateway.use_credentials(credentials)
+        if self._components:
+            self._components.gateway.use_credentials(credentials)
 
     def close(self) -> None:
         """Let go of connections, and of the embedded store if this process runs it. It may be used again."""
-        if self._world:
-            self._world.gateway.close()
+        if self._components:
+            self._components.gateway.close()
         self._connector.close()
 
-    def _built(self) -> World:
+    def _built(self) -> StoreComponents:
         with self._lock:
-            if self._world is None:
-                from .components import World  # brings the SDK: 0.4 s, 50 MB
+            if self._components is None:
+                from .components import StoreComponents  # brings the SDK: 0.4 s, 50 MB
 
-                self._world = World(self._settings, self._connector, self._step, self._snapshot_bytes)
-            return self._world
+                self._components = StoreComponents(self._settings, self._connector, self._step, self._snapshot_bytes)
+            return self._components

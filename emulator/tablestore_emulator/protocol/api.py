@@ -10,7 +10,7 @@ from ..errors import OtsError, invalid
 from ..rows.batches import Batches
 from ..rows.reads import Reads
 from ..rows.writes import Writes
-from ..search.rowstore import search_service
+from ..search.service.rowstore import search_service
 from ..storage.engine import Engine
 from ..tables.tables import Tables
 from .protobufs import parse

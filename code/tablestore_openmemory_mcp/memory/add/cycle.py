@@ -18,15 +18,16 @@ from ...errors import (
 )
 from ...settings import Settings
 from ...store.model import Memory, Snapshot
-from ..context import Job, Place
+from ..context import AddContext, ScopeContext
 from ..mem0.engine import AdditiveMem0, ScopedMem0, prompts
-from ..model import AddResult, Outcome
+from ..model import AddResult
 from ..models.budget import Counts, MeteredChat
 from ..models.chat import ChatModel
 from ..models.embedder import AddEmbedder
 from ..models.structured_output import Chat, NotUnderstood
 from ..search.scope_index import ScopeIndex
-from ..unit_of_work import Unit, is_living
+from ..unembedded import marked, without_vector
+from ..unit_of_work import UnitOfWork, is_living
 from ..validation import likeness_key
 from ..writing import write
 from .deduplication import asked, sign, stands
@@ -36,7 +37,6 @@ from .forgetting import is_command, is_forgetting, is_instruction
 from .grounding import Grounding
 from .planner import Decider, Planner, within
 from .small_talk import is_small_talk
-from .unembedded import marked, without_vector
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ A_COMMAND = (
     "delete_all_memories forgets everything."
 )
 NOTHING_TO_FORGET = "No memory was found that says what is to be forgotten; nothing was changed."
-TORN = "The LLM stopped half-way: the last of what was said may be missing."
-_TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing word for word, if that is what an outage leads to
+TRUNCATED = "The LLM stopped half-way: the last of what was said may be missing."
+_TO_FALL_BACK = 0.2  # share of an add's time that is kept for storing verbatim, if that is what an outage leads to
 
 
 class AddCycle:
@@ -65,98 +65,96 @@ class AddCycle:
         self._additive = settings.pipeline == "additive"
         self._falls_back = settings.add_fallback == "verbatim"
 
-    def run(self, place: Place, text: str, job: Job) -> AddResult:
+    def run(self, scoped: ScopeContext, text: str, context: AddContext) -> AddResult:
         """What `text` did to the scope. Raises LimitExceeded, Busy, a ModelError or a StoreError; then nothing was."""
-        base = place.store.snapshot(deadline=job.deadline)
-        if stands(base, self._name(text, job)):
+        base = scoped.store.snapshot(deadline=context.deadline)
+        if stands(base, self._name(text, context)):
             return AddResult([], ALL_KNOWN)
-        if place.embedder:
-            place = replace(place, embedder=AddEmbedder(place.embedder))
-        remaining = job.deadline - time.monotonic()
-        hurried = replace(job, deadline=job.deadline - _TO_FALL_BACK * remaining) if self._falls_back else job
+        if scoped.embedder:
+            scoped = replace(scoped, embedder=AddEmbedder(scoped.embedder))
+        remaining = context.deadline - time.monotonic()
+        hurried = (
+            replace(context, deadline=context.deadline - _TO_FALL_BACK * remaining) if self._falls_back else context
+        )
         try:
             if self._additive:
-                return self._add_only(place, base, text, hurried)
-            base = self._caught_up(place, base, hurried, job.deadline)
-            if stands(base, self._name(text, job)):
+                return self._add_only(scoped, base, text, hurried)
+            base = self._caught_up(scoped, base, hurried, context.deadline)
+            if stands(base, self._name(text, context)):
                 return AddResult([], ALL_KNOWN)
-            return self._by_way_of_mem0(place, base, text, hurried)
+            return self._by_way_of_mem0(scoped, base, text, hurried)
         except NotUnderstood as e:  # losing what a person wanted remembered is worse than storing it whole
-            return self._word_for_word(place, text, job, e)
+            return self._verbatim(scoped, text, context, e)
         except (ModelUnavailable, ModelDenied) as e:
             if not self._falls_back:
                 raise
-            return self._word_for_word(place, text, job, e)
+            return self._verbatim(scoped, text, context, e)
 
-    def _by_way_of_mem0(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
-        done: list[AddResult] = []
+    def _by_way_of_mem0(self, scoped: ScopeContext, base: Snapshot, text: str, context: AddContext) -> AddResult:
+        def step(text: str, metadata: Mapping[str, Any]) -> AddResult:
+            return self._remember(scoped, base, text, replace(context, metadata=metadata))[0]
 
-        def step(said: str, metadata: Mapping[str, Any]) -> Sequence[Outcome]:
-            done.append(self._remember(place, base, said, replace(job, metadata=metadata))[0])
-            return done[0].results
-
-        ScopedMem0(place.store.scope, step).remember(text, job.metadata)
-        return done[0]
+        return ScopedMem0(scoped.store.scope, step).remember(text, context.metadata)
 
     def _remember(
-        self, place: Place, base: Snapshot, text: str, job: Job, replaces: str | None = None
+        self, scoped: ScopeContext, base: Snapshot, text: str, context: AddContext, replaces: str | None = None
     ) -> tuple[AddResult, Snapshot]:
         """What came of `text`, and the scope after it."""
-        chat = self._metered(place)
-        extracted = extract(chat, self._prompts, text, job, self._grounding, place.embedder)
+        chat = self._metered(scoped)
+        extracted = extract(chat, self._prompts, text, context, self._grounding, scoped.embedder)
         if not extracted.facts and not replaces:
             return AddResult([], NOTHING_WORTH), base
-        if extracted.torn and replaces:  # nobody is there to be told that the end is missing
-            raise NotUnderstood(TORN)
+        if extracted.truncated and replaces:  # nobody is there to be told that the end is missing
+            raise NotUnderstood(TRUNCATED)
         decider = Decider(chat, self._prompts, self._settings.max_deletions_per_add)
-        planner = Planner(extracted.facts, job, place, decider, replaces)
+        planner = Planner(extracted.facts, context, scoped, decider, replaces)
 
-        def make(latest: Snapshot) -> Unit:
-            unit = marked(planner.unit(latest), place.embedder)
-            whole = not extracted.torn and not extracted.invented and not planner.withheld
-            return sign(unit, self._name(text, job)) if whole else unit
+        def make(latest: Snapshot) -> UnitOfWork:
+            unit = marked(planner.unit(latest), scoped.embedder)
+            whole = not extracted.truncated and not extracted.invented and not planner.withheld
+            return sign(unit, self._name(text, context)) if whole else unit
 
-        unit, after = write(place.store, make, job.deadline, base)
+        unit, after = write(scoped.store, make, context.deadline, base)
         notes = [] if unit.outcomes else [_why_nothing(extracted.facts, unit)]
-        notes += [*_left_out(extracted), *without_vector(unit, place.embedder)]
+        notes += [*_left_out(extracted), *without_vector(unit, scoped.embedder)]
         if planner.withheld:
             notes.append(f"{planner.withheld} deletions were left out, as too many (see MAX_DELETIONS_PER_ADD).")
         return AddResult(unit.outcomes, " ".join(notes) or None), after
 
-    def _add_only(self, place: Place, base: Snapshot, text: str, job: Job) -> AddResult:
+    def _add_only(self, scoped: ScopeContext, base: Snapshot, text: str, context: AddContext) -> AddResult:
         """Mem0's own pipeline; of what it extracted, what is not yet known is added."""
-        if place.embedder is None:
+        if scoped.embedder is None:
             raise ValueError("Mem0's own pipeline needs an embedder")
-        drawn = Unit(base, job.actor)
-        mem0 = AdditiveMem0(place.store, drawn, place.embedder, self._metered(place), job)
-        mem0.remember(text, job.metadata)
+        drawn = UnitOfWork(base, context.actor)
+        mem0 = AdditiveMem0(scoped.store, drawn, scoped.embedder, self._metered(scoped), context)
+        mem0.remember(text, context.metadata)
         if not drawn.changes:
             return AddResult([], NOTHING_WORTH)
-        job.progress("writing")
+        context.progress("writing")
 
-        def make(latest: Snapshot) -> Unit:
-            new = _unknown_of(drawn, latest, place.index, job.expires_at)
-            unit = within(marked(new, place.embedder), place.max_memories)
-            return unit if mem0.llm.torn else sign(unit, self._name(text, job))
+        def make(latest: Snapshot) -> UnitOfWork:
+            new = _unknown_of(drawn, latest, scoped.index, context.expires_at)
+            unit = within(marked(new, scoped.embedder), scoped.max_memories)
+            return unit if mem0.llm.truncated else sign(unit, self._name(text, context))
 
-        unit, _ = write(place.store, make, job.deadline, base)
+        unit, _ = write(scoped.store, make, context.deadline, base)
         facts = [change.new.text for change in drawn.changes if change.new and not is_small_talk(change.new.text)]
         notes = ([] if unit.changes else [_why_nothing(facts, unit) if facts else NOTHING_WORTH]) + (
-            [TORN] if mem0.llm.torn else []
+            [TRUNCATED] if mem0.llm.truncated else []
         )
-        notes += without_vector(unit, place.embedder)
+        notes += without_vector(unit, scoped.embedder)
         return AddResult(unit.outcomes, " ".join(notes) or None)
 
-    def _caught_up(self, place: Place, base: Snapshot, job: Job, deadline: float) -> Snapshot:
+    def _caught_up(self, scoped: ScopeContext, base: Snapshot, context: AddContext, deadline: float) -> Snapshot:
         """The scope after what an outage left was reconciled, before anything newer. An LLM that is still away ends
         it; `deadline`: until when that can be noted."""
         for memory in pending(base):
             plain = unmarked(memory)
-            theirs = replace(job, metadata=plain.metadata, expires_at=memory.expires_at)
+            theirs = replace(context, metadata=plain.metadata, expires_at=memory.expires_at)
             try:
-                _, base = self._remember(place, base, memory.text, theirs, replaces=memory.id)
+                _, base = self._remember(scoped, base, memory.text, theirs, replaces=memory.id)
             except ModelTimedOut:
-                write(place.store, partial(_touched, new=timed_out(memory)), deadline, base)
+                write(scoped.store, partial(_touched, new=timed_out(memory)), deadline, base)
                 raise
             except (ModelUnavailable, ModelDenied, DimensionMismatch):
                 raise
@@ -164,41 +162,41 @@ class AddCycle:
                 raise
             except (ModelError, LimitExceeded) as e:  # not understood, filtered, too large: it would let no add pass
                 logger.warning("a text from an outage stays word for word: %s", e)
-                _, base = write(place.store, partial(_touched, new=plain), job.deadline, base)
+                _, base = write(scoped.store, partial(_touched, new=plain), context.deadline, base)
         return base
 
-    def _word_for_word(self, place: Place, text: str, job: Job, why: ModelError) -> AddResult:
+    def _verbatim(self, scoped: ScopeContext, text: str, context: AddContext, why: ModelError) -> AddResult:
         if is_command(text):
             return AddResult([], A_COMMAND)
-        waiting = job if self._additive else replace(job, metadata={**job.metadata, **MARK})
+        waiting = context if self._additive else replace(context, metadata={**context.metadata, **MARK})
         try:
-            planner = Planner([text], waiting, place)
+            planner = Planner([text], waiting, scoped)
         except ModelError as e:  # the embedder is away as well: a later search gives the text its vector
             logger.info("stored without a vector: %s", e)
-            planner = Planner([text], waiting, replace(place, embedder=None))
+            planner = Planner([text], waiting, replace(scoped, embedder=None))
 
-        def make(latest: Snapshot) -> Unit:
-            return marked(planner.unit(latest), place.embedder)
+        def make(latest: Snapshot) -> UnitOfWork:
+            return marked(planner.unit(latest), scoped.embedder)
 
-        unit, _ = write(place.store, make, job.deadline)
+        unit, _ = write(scoped.store, make, context.deadline)
         if not unit.changes:
             return AddResult([], ALL_KNOWN)
         later = "." if self._additive else "; a later add will sort it in."
         return AddResult(unit.outcomes, f"{why}. The text was stored word for word{later}")
 
-    def _metered(self, place: Place) -> Chat:
+    def _metered(self, scoped: ScopeContext) -> Chat:
         per_day = self._settings.llm_calls_per_user_per_day
-        return MeteredChat(self._chat, self._counts(), place.store.scope.user_id, per_day) if per_day else self._chat
+        return MeteredChat(self._chat, self._counts(), scoped.store.scope.user_id, per_day) if per_day else self._chat
 
-    def _name(self, text: str, job: Job) -> str:
+    def _name(self, text: str, context: AddContext) -> str:
         """Names what is asked about `text`: with other prompts, by another model, on another day, it is another."""
         own = self._settings.mem0_update_memory_prompt or ""
         question = [message["content"] for message in self._prompts.extraction(text)]
-        return asked(self._settings.pipeline, self._settings.llm_model, own, str(job.expires_at), *question)
+        return asked(self._settings.pipeline, self._settings.llm_model, own, str(context.expires_at), *question)
 
 
 def _left_out(extracted: Extracted) -> Sequence[str]:
-    notes = [TORN] if extracted.torn else []
+    notes = [TRUNCATED] if extracted.truncated else []
     if extracted.invented:
         one = extracted.invented == 1
         what, they = ("One fact", "it") if one else (f"{extracted.invented} facts", "them")
@@ -206,7 +204,7 @@ def _left_out(extracted: Extracted) -> Sequence[str]:
     return notes
 
 
-def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
+def _why_nothing(facts: Sequence[str], unit: UnitOfWork) -> str:
     if all(map(is_instruction, facts)):
         return A_COMMAND
     if any(map(is_forgetting, facts)):
@@ -214,16 +212,16 @@ def _why_nothing(facts: Sequence[str], unit: Unit) -> str:
     return KNOWN_FOR_LONGER if unit.prolongs else ALL_KNOWN
 
 
-def _touched(base: Snapshot, new: Memory) -> Unit:
-    unit = Unit(base)
+def _touched(base: Snapshot, new: Memory) -> UnitOfWork:
+    unit = UnitOfWork(base)
     if unit.get(new.id) is not None:
         unit.touch(new)
     return unit
 
 
-def _unknown_of(drawn: Unit, base: Snapshot, index: ScopeIndex, expires_at: int | None) -> Unit:
+def _unknown_of(drawn: UnitOfWork, base: Snapshot, index: ScopeIndex, expires_at: int | None) -> UnitOfWork:
     """The memories of `drawn` that `base` does not hold, staged on it until `expires_at`; no command to the model."""
-    unit = Unit(base, drawn.actor)
+    unit = UnitOfWork(base, drawn.actor)
     known = set(index.alike(base, (m for m in base.memories.values() if is_living(m, unit.now))))
     for new in (c.new for c in drawn.changes if c.new):
         key = likeness_key(new.text)

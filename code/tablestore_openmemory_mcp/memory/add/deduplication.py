@@ -8,7 +8,7 @@ import secrets
 from collections import Counter
 
 from ...store.model import Snapshot, text_hash
-from ..unit_of_work import Unit, is_living, now_ms
+from ..unit_of_work import UnitOfWork, is_living, now_ms
 
 
 def asked(*parts: str) -> str:
@@ -16,7 +16,7 @@ def asked(*parts: str) -> str:
     return text_hash("\n".join(parts))[:16]
 
 
-def sign(unit: Unit, name: str) -> Unit:
+def sign(unit: UnitOfWork, name: str) -> UnitOfWork:
     """Mark what came of `name`. One that deleted something is not marked: nothing is left to look at."""
     events = [outcome.event for outcome in unit.outcomes]
     if events and "DELETE" not in events:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..context import Job
+from ..context import AddContext
 from ..models.embedder import Embedder
 from ..models.forms import facts_form
 from ..models.parsing import Unparseable, all_facts_in, sound
@@ -20,19 +20,19 @@ _COMPLAINT = (
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """`torn`: the model stopped half-way, twice, and what it had not finished is missing. `invented`: how many facts
-    were left out because the text does not say them."""
+    """`truncated`: the model stopped half-way, twice, and what it had not finished is missing. `invented`: how many
+    facts were left out because the text does not say them."""
 
     facts: Sequence[str]
-    torn: bool = False
+    truncated: bool = False
     invented: int = 0
 
 
 def extract(
-    chat: Chat, prompts: Prompts, text: str, job: Job, grounding: Grounding, embedder: Embedder | None
+    chat: Chat, prompts: Prompts, text: str, context: AddContext, grounding: Grounding, embedder: Embedder | None
 ) -> Extracted:
     """The facts in `text`, in its language. Raises NotUnderstood if two answers are of no use, or a ModelError."""
-    job.progress("extracting facts")
+    context.progress("extracting facts")
 
     def read(answer: str) -> list[str]:
         facts = [sound(fact, text) for fact in all_facts_in(answer)]
@@ -42,17 +42,17 @@ def extract(
 
     def invented(facts: Sequence[str]) -> set[str]:
         worth = [fact for fact in dict.fromkeys(facts) if not is_small_talk(fact)]
-        return grounding.invented(worth, text, embedder, job.deadline)
+        return grounding.invented(worth, text, embedder, context.deadline)
 
     def objection(facts: Sequence[str]) -> str | None:
         wrong = invented(facts)
         return _COMPLAINT.format("; ".join(sorted(wrong))) if wrong else None
 
-    reading = ask(
-        chat, prompts.extraction(text), read, deadline=job.deadline, form=facts_form(text), objection=objection
+    parsed = ask(
+        chat, prompts.extraction(text), read, deadline=context.deadline, form=facts_form(text), objection=objection
     )
-    facts = [fact for fact in dict.fromkeys(whole(reading)) if not is_small_talk(fact)]
+    facts = [fact for fact in dict.fromkeys(whole(parsed)) if not is_small_talk(fact)]
     wrong = invented(facts)
     if wrong and len(wrong) == len(facts):
         raise NotUnderstood("The LLM gave only facts that the text does not say, twice")
-    return Extracted([fact for fact in facts if fact not in wrong], reading.torn, len(wrong))
+    return Extracted([fact for fact in facts if fact not in wrong], parsed.truncated, len(wrong))

@@ -1,4 +1,4 @@
-"""What the LLM made nothing of is kept word for word and reconciled by later adds: because two answers of it were of
+"""What the LLM made nothing of is kept verbatim and reconciled by later adds: because two answers of it were of
 no use or, with ADD_FALLBACK=verbatim, because it was away.
 
 Such a memory is marked in its metadata. The commit that adds what came of it deletes it, so that it is reconciled once

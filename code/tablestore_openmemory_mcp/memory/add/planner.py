@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from ...errors import Busy, LimitExceeded
 from ...store.model import Memory, Snapshot
-from ..context import Job, Place
+from ..context import AddContext, ScopeContext
 from ..models.embedder import BATCH, AddEmbedder, Embedder, row
 from ..models.forms import update_form
 from ..models.parsing import Decision, Unparseable, decisions_in, sound
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat, ask
 from ..search.spread import Spread, script
-from ..unit_of_work import Unit, is_living
+from ..unit_of_work import UnitOfWork, is_living
 from ..validation import likeness_key
 from .fallback import is_pending
 from .reconcile import ASKED_FOR, Fact, Operation, Settled, contested, settle
@@ -35,7 +35,7 @@ _UNLEARNT = 1.0  # deviations that meaning proves at most, before it is known wh
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)、])\s*")
 
 
-def within(unit: Unit, max_memories: int) -> Unit:
+def within(unit: UnitOfWork, max_memories: int) -> UnitOfWork:
     """`unit`. Raises LimitExceeded if it adds to a scope that would then hold more than `max_memories`."""
     if any(c.event == "ADD" for c in unit.changes) and unit.living > max_memories:
         raise LimitExceeded(
@@ -50,19 +50,19 @@ class Planner:
     def __init__(
         self,
         facts: Sequence[str],
-        job: Job,
-        place: Place,
+        context: AddContext,
+        scoped: ScopeContext,
         decider: "Decider | None" = None,
         replaces: str | None = None,
     ) -> None:
         """Without a `decider` every new fact is added. `replaces`: a memory whose text the facts came from."""
-        self._job = job
-        self._place = place
-        self._embedder = place.embedder
+        self._context = context
+        self._scoped = scoped
+        self._embedder = scoped.embedder
         self._decider = decider
         self._replaces = replaces
         self._texts = list({likeness_key(f): f for f in reversed(facts)}.values())[::-1]
-        self._vectors = self._embed(place.embedder) if place.embedder else None
+        self._vectors = self._embed(scoped.embedder) if scoped.embedder else None
         self._settled: Settled | None = None
         self._planned: frozenset[str] = frozenset()
         self._shown: dict[str, int] = {}  # revisions
@@ -72,38 +72,47 @@ class Planner:
         in the same request, if there is room."""
         room = BATCH - len(self._texts)
         if self._decider and room > 0 and isinstance(embedder, AddEmbedder) and not embedder.knows(self._texts):
-            spreads, written = self._place.index.spreads, script("\n".join(self._texts))
+            spreads, written = self._scoped.index.spreads, script("\n".join(self._texts))
             telling = spreads.wanted(embedder.model, written, room)
-            told = embedder.learn(self._texts, telling, deadline=self._job.deadline) if telling else None
+            told = embedder.learn(self._texts, telling, deadline=self._context.deadline) if telling else None
             if told is not None:
                 spreads.told(embedder.model, written, telling, told)
-        return embedder.embed(self._texts, deadline=self._job.deadline)
+        return embedder.embed(self._texts, deadline=self._context.deadline)
 
     @property
     def withheld(self) -> int:
         return self._settled.withheld if self._settled else 0
 
-    def unit(self, base: Snapshot) -> Unit:
+    def unit(self, base: Snapshot) -> UnitOfWork:
         """The changes on top of `base`; none if everything is known. Raises LimitExceeded, Busy or a ModelError."""
-        unit = Unit(base, actor=self._job.actor)
+        unit = UnitOfWork(base, actor=self._context.actor)
         if self._replaces and unit.get(self._replaces) is None:
             return unit  # another instance was first
         living = [m for m in base.memories.values() if is_living(m, unit.now) and not self._is_unsorted(m)]
-        known = self._place.index.alike(base, living)
+        known = self._scoped.index.alike(base, living)
+        settled = self._settle(base, known, living)
+        self._context.progress("writing")
+        self._stage_all(unit, settled.operations, known)
+        return within(unit, self._scoped.max_memories)
+
+    def _settle(self, base: Snapshot, known: dict[str, Memory], living: Sequence[Memory]) -> Settled:
+        """What is to be done, decided anew only if what was decided does not hold for `base`."""
         facts = self._facts(base, known, living)
         if self._settled is None or not self._holds(base, facts):
             self._settled = self._embedded(self._decide(facts))
             self._planned = frozenset(f.text for f in facts)
             self._shown = {m.id: m.rev for fact in facts for m in fact.near}
-        self._job.progress("writing")
-        leaving = {operation.memory_id for operation in self._settled.operations}
+        return self._settled
+
+    def _stage_all(self, unit: UnitOfWork, operations: Sequence[Operation], known: Mapping[str, Memory]) -> None:
+        """`known`: the memories of `unit`'s base by what they say."""
+        leaving = {operation.memory_id for operation in operations}
         staying = {key: memory for key, memory in known.items() if memory.id not in leaving}
-        for operation in self._settled.operations:
+        for operation in operations:
             self._stage(unit, operation, staying)
         self._prolong(unit, staying)
         if self._replaces:
             unit.delete(self._replaces, reason="reconciled")
-        return within(unit, self._place.max_memories)
 
     def _holds(self, base: Snapshot, facts: Sequence[Fact]) -> bool:
         """Whether what was settled is true of `base` too: all that was shown is as it was, and nothing that was not
@@ -127,45 +136,45 @@ class Planner:
         facts = [Fact(text, row(vectors, n)) for n, text in enumerate(texts)]
         if self._decider is None:
             return facts
-        found = nearest(base, self._place, texts, vectors, living, self._job.deadline)
+        found = nearest(base, self._scoped, texts, vectors, living, self._context.deadline)
         return [
-            replace(fact, near=near.memories, deviations=_deviations(near, spread_of(base, self._place, fact.text)))
+            replace(fact, near=near.memories, deviations=_deviations(near, spread_of(base, self._scoped, fact.text)))
             for fact, near in zip(facts, found, strict=True)
         ]
 
     def _decide(self, facts: Sequence[Fact]) -> Settled:
         if self._decider is None:
             return Settled([Operation("ADD", f.text, vector=f.vector) for f in facts])
-        return self._decider.decide(facts, self._job)
+        return self._decider.decide(facts, self._context)
 
     def _embedded(self, settled: Settled) -> Settled:
         """With a vector for each text that the model has written anew."""
         texts = list({o.text: None for o in settled.operations if o.text and o.vector is None})
         if not texts or self._embedder is None:
             return settled
-        made = self._embedder.embed(texts, deadline=self._job.deadline)
+        made = self._embedder.embed(texts, deadline=self._context.deadline)
         vectors = {text: row(made, n) for n, text in enumerate(texts)}
         operations = [o if o.vector is not None else replace(o, vector=vectors.get(o.text)) for o in settled.operations]
         return replace(settled, operations=operations)
 
-    def _stage(self, unit: Unit, operation: Operation, known: dict[str, Memory]) -> None:
+    def _stage(self, unit: UnitOfWork, operation: Operation, known: dict[str, Memory]) -> None:
         """`known`: what is said already, by memories that keep their text, or by what was staged before."""
-        job = self._job
+        context = self._context
         model = self._embedder.model if self._embedder and operation.vector is not None else None
         target = unit.get(operation.memory_id) if operation.memory_id else None
         twin = known.get(likeness_key(operation.text)) if operation.text else None
         if operation.event == "DELETE":
-            if target and (operation.reason == ASKED_FOR or not _outlives(target, job.expires_at)):
+            if target and (operation.reason == ASKED_FOR or not _outlives(target, context.expires_at)):
                 unit.delete(target.id, reason=operation.reason)
         elif target and twin and twin.id != target.id and not _outlives(target, twin.expires_at):
             unit.delete(target.id, reason=f"says the same as {twin.id}")
-        elif target and not _outlives(target, job.expires_at):
+        elif target and not _outlives(target, context.expires_at):
             known[likeness_key(operation.text)] = unit.update(
                 target.id,
                 operation.text,
                 operation.vector,
                 model,
-                expires_at=job.expires_at or 0,
+                expires_at=context.expires_at or 0,
                 reason=operation.reason,
             )
         elif not twin:
@@ -173,14 +182,14 @@ class Planner:
                 operation.text,
                 operation.vector,
                 model,
-                metadata=job.metadata,
-                expires_at=job.expires_at,
+                metadata=context.metadata,
+                expires_at=context.expires_at,
                 reason=operation.reason,
             )
 
-    def _prolong(self, unit: Unit, known: Mapping[str, Memory]) -> None:
-        """What is said again for longer, or for good, is remembered for as long."""
-        until = self._job.expires_at
+    def _prolong(self, unit: UnitOfWork, known: Mapping[str, Memory]) -> None:
+        """What is said again for longer, or forever, is remembered for as long."""
+        until = self._context.expires_at
         for memory in (known.get(likeness_key(text)) for text in self._texts):
             if memory and memory.expires_at is not None and (until is None or until > memory.expires_at):
                 unit.touch(replace(memory, expires_at=until))
@@ -213,7 +222,7 @@ class Decider:
         self._max_deletions = max_deletions
         self._asked = 0
 
-    def decide(self, facts: Sequence[Fact], job: Job) -> Settled:
+    def decide(self, facts: Sequence[Fact], context: AddContext) -> Settled:
         """What is to be done about `facts`; the LLM is not asked when nothing is near. Raises Busy or a ModelError."""
         shown = _shown(facts)
         if not shown:
@@ -221,14 +230,14 @@ class Decider:
         if self._asked == _MOST_ASKED:
             raise Busy("Others kept changing what this is about; nothing was stored")
         self._asked += 1
-        job.progress(f"comparing with {len(shown)} {'memory' if len(shown) == 1 else 'memories'}")
+        context.progress(f"comparing with {len(shown)} {'memory' if len(shown) == 1 else 'memories'}")
         asked_about = [f.text for f in contested(facts)]
         messages = self._prompts.update({alias: m.text for alias, m in shown.items()}, asked_about)
         form = update_form([m.text for m in shown.values()], asked_about)
         given = "\n".join([*(m.text for m in shown.values()), *asked_about])
         objection = partial(_damage, given=given)
-        reading = ask(self._chat, messages, decisions_in, deadline=job.deadline, form=form, objection=objection)
-        decisions: list[Decision] = reading.value
+        parsed = ask(self._chat, messages, decisions_in, deadline=context.deadline, form=form, objection=objection)
+        decisions: list[Decision] = parsed.value
         whole = [replace(d, text="") if _damage([d], given) else d for d in decisions]
         return settle(facts, shown, whole, self._max_deletions)
 

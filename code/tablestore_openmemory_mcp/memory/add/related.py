@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.model import Memory, Snapshot
-from ..context import Place
+from ..context import ScopeContext
 from ..search.ranking import Scores, best
 from ..search.scope_index import cosines
 from ..search.spread import ASSUMED, SAMPLE, Spread, evenly, script
@@ -37,7 +37,7 @@ _NOTHING = Nearby([], False, np.empty(0))
 
 def nearest(
     snapshot: Snapshot,
-    place: Place,
+    scoped: ScopeContext,
     facts: Sequence[str],
     vectors: NDArray[np.float32] | None,
     living: Sequence[Memory],
@@ -48,28 +48,28 @@ def nearest(
     ids = [m.id for m in candidates]
     if not candidates or not facts:
         return [_NOTHING for _ in facts]
-    lexical = place.index.bm25(snapshot, facts, candidates)
+    lexical = scoped.index.bm25(snapshot, facts, candidates)
     dense = np.full((len(facts), len(ids)), np.nan)
     has = np.zeros(len(facts), bool) if vectors is None else ~np.isnan(vectors).any(axis=1)
-    if vectors is not None and place.embedder is not None and has.any():
+    if vectors is not None and scoped.embedder is not None and has.any():
         sample = {ids[i] for i in evenly(len(ids), SAMPLE)}
         also = sample | {ids[i] for scores in lexical for i in best(scores, MOST) if scores[i] > 0}
-        model = place.embedder.model
-        found = place.store.candidates(snapshot, vectors[has], model, k=_PROPOSED, also=also, deadline=deadline)
-        place.index.learn_spread(snapshot, model, found, sample)
+        model = scoped.embedder.model
+        found = scoped.store.candidates(snapshot, vectors[has], model, k=_PROPOSED, also=also, deadline=deadline)
+        scoped.index.learn_spread(snapshot, model, found, sample)
         dense[has] = cosines(found, vectors[has], ids)
     return [
-        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, place, fact))
+        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, scoped, fact))
         for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)
     ]
 
 
-def spread_of(snapshot: Snapshot, place: Place, text: str) -> Spread:
+def spread_of(snapshot: Snapshot, scoped: ScopeContext, text: str) -> Spread:
     """What a cosine of `text` with a memory of the scope is to be compared with: how unrelated texts of its script
     spread in the scope (`nearest` has learnt that), else elsewhere."""
-    if place.embedder is None:
+    if scoped.embedder is None:
         return ASSUMED
-    return place.index.spread(snapshot, place.embedder.model, script(text))
+    return scoped.index.spread(snapshot, scoped.embedder.model, script(text))
 
 
 def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory], spread: Spread) -> Nearby:

@@ -15,13 +15,13 @@ import numpy as np
 from mem0.vector_stores.base import VectorStoreBase
 
 from ...store.model import Memory, ScopeStore
-from ..context import Job
+from ..context import AddContext
 from ..models.embedder import Embedder, row
 from ..models.forms import entries_form
 from ..models.parsing import entries_in
 from ..models.structured_output import Chat, ask, whole
 from ..search.scope_index import cosines
-from ..unit_of_work import Unit, is_living
+from ..unit_of_work import UnitOfWork, is_living
 from ..validation import repaired_text
 
 _CORE = frozenset({"data", "hash", "created_at", "updated_at", "text_lemmatized", "expiration_date"})
@@ -46,7 +46,7 @@ class UnknownFilter(ValueError):
 class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 has no types
     """Mem0's store protocol over one unit of work. Filters may name the scope itself and nothing else."""
 
-    def __init__(self, store: ScopeStore, unit: Unit, identity: Mapping[str, str], model: str) -> None:
+    def __init__(self, store: ScopeStore, unit: UnitOfWork, identity: Mapping[str, str], model: str) -> None:
         self._store = store
         self._unit = unit
         self._identity = dict(identity)
@@ -186,12 +186,12 @@ class ScopedHistory:
         ]
 
 
-class JobEmbedder:
-    """Mem0's embedder protocol, in our batches and within the job's deadline."""
+class Mem0Embedder:
+    """Mem0's embedder protocol, in our batches and within the add's deadline."""
 
-    def __init__(self, embedder: Embedder, job: Job) -> None:
+    def __init__(self, embedder: Embedder, context: AddContext) -> None:
         self._embedder = embedder
-        self._job = job
+        self._context = context
         self.failure: Exception | None = None  # Mem0 swallows what goes wrong here, and the texts with it
 
     def embed(self, text: str, memory_action: str | None = None) -> Any:
@@ -201,27 +201,27 @@ class JobEmbedder:
         if self.failure:
             raise self.failure
         try:
-            return list(self._embedder.embed(list(texts), deadline=self._job.deadline))
+            return list(self._embedder.embed(list(texts), deadline=self._context.deadline))
         except Exception as e:
             self.failure = e
             raise
 
 
-class JobLlm:
+class Mem0Llm:
     """Mem0's LLM protocol. What Mem0 would parse and silently lose is understood here, and written as plain JSON."""
 
-    def __init__(self, chat: Chat, job: Job) -> None:
+    def __init__(self, chat: Chat, context: AddContext) -> None:
         self._chat = chat
-        self._job = job
-        self.torn = False  # see Reading
+        self._context = context
+        self.truncated = False  # see Parsed
 
     def generate_response(self, messages: Sequence[dict[str, str]], **_: Any) -> str:
-        self._job.progress("extracting facts")
+        self._context.progress("extracting facts")
         given = messages[-1]["content"]
         read = partial(entries_in, given=given)
-        reading = ask(self._chat, messages, read, deadline=self._job.deadline, form=entries_form(given))
-        self.torn = reading.torn
-        return json.dumps({"memory": whole(reading)}, ensure_ascii=False)
+        parsed = ask(self._chat, messages, read, deadline=self._context.deadline, form=entries_form(given))
+        self.truncated = parsed.truncated
+        return json.dumps({"memory": whole(parsed)}, ensure_ascii=False)
 
 
 def _iso(ms: int) -> str:

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -17,12 +17,12 @@ from urllib.parse import quote
 from ...errors import ServiceError
 from ...scope import Scope
 from ...store.model import ScopeStore
-from ..context import Job
-from ..model import Outcome
+from ..context import AddContext
+from ..model import AddResult
 from ..models.embedder import Embedder
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat
-from ..unit_of_work import Unit
+from ..unit_of_work import UnitOfWork
 
 
 @contextmanager
@@ -56,13 +56,13 @@ with _alone():
     from mem0.memory.main import Memory
     from mem0.utils import spacy_models
 
-    from .adapters import JobEmbedder, JobLlm, NoEntities, ScopedHistory, ScopedVectorStore
+    from .adapters import Mem0Embedder, Mem0Llm, NoEntities, ScopedHistory, ScopedVectorStore
 
 # Where spaCy happens to be installed, Mem0 would download an English model at the first add.
 spacy_models._load_failed_full = spacy_models._load_failed_lemma = True
 logging.getLogger("mem0").setLevel(logging.CRITICAL + 1)  # it logs the texts of memories, at INFO and above
 
-Step = Callable[[str, Mapping[str, Any]], Sequence[Outcome]]
+Step = Callable[[str, Mapping[str, Any]], AddResult]
 
 _CONFIG = MemoryConfig()
 
@@ -88,9 +88,10 @@ class ScopedMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
         self._ids = mem0_ids(scope)
         self._step = step
 
-    def remember(self, text: str, metadata: Mapping[str, Any]) -> None:
-        """Run `step` on `text` by way of Mem0's `add`; what `step` raises comes through."""
-        self.add(text, metadata=dict(metadata), **self._ids)
+    def remember(self, text: str, metadata: Mapping[str, Any]) -> AddResult:
+        """What `step` makes of `text`, by way of Mem0's `add`; what it raises comes through."""
+        added: _Added = self.add(text, metadata=dict(metadata), **self._ids)["results"]
+        return added.result
 
     def _add_to_vector_store(
         self,
@@ -99,12 +100,20 @@ class ScopedMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
         filters: dict[str, Any],
         infer: bool,
         prompt: Any = None,
-    ) -> list[dict[str, Any]]:
+    ) -> "_Added":
         if filters != self._ids:
             raise ValueError("a Mem0 bound to one scope was asked about another")
         text = "\n".join(str(m["content"]) for m in messages)
         kept = {k: v for k, v in metadata.items() if k not in self._ids}
-        return [{"id": o.id, "memory": o.memory, "event": o.event} for o in self._step(text, kept)]
+        return _Added(self._step(text, kept))
+
+
+class _Added(list[dict[str, Any]]):
+    """What `_add_to_vector_store` returns in Mem0's form, and our result beside it: `add` hands it on as it is."""
+
+    def __init__(self, result: AddResult) -> None:
+        super().__init__({"id": o.id, "memory": o.memory, "event": o.event} for o in result.results)
+        self.result = result
 
 
 class AdditiveMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
@@ -115,12 +124,14 @@ class AdditiveMem0(Memory):  # type: ignore[misc] # mem0ai 2.2.1 has no types
 
     entity_store = NoEntities()  # Mem0's property would build a second vector store
 
-    def __init__(self, store: ScopeStore, unit: Unit, embedder: Embedder, chat: Chat, job: Job) -> None:
+    def __init__(
+        self, store: ScopeStore, unit: UnitOfWork, embedder: Embedder, chat: Chat, context: AddContext
+    ) -> None:
         self.config = _CONFIG
         self.ids = mem0_ids(store.scope)
-        self.embedding_model = JobEmbedder(embedder, job)
+        self.embedding_model = Mem0Embedder(embedder, context)
         self.vector_store = ScopedVectorStore(store, unit, self.ids, embedder.model)
-        self.llm = JobLlm(chat, job)
+        self.llm = Mem0Llm(chat, context)
         self.db = ScopedHistory(store)
         self.custom_instructions = None
         self.api_version = _CONFIG.version

@@ -1,4 +1,4 @@
-"""JSON as models write it: other quotes, inner quotes, commas too many, brackets too few, comments, a torn end.
+"""JSON as models write it: other quotes, inner quotes, commas too many, brackets too few, comments, a truncated end.
 
 Linear in the text. Where a damaged string may end in two places, the text is refused: of a guess a broken memory would
 be stored (json_repair makes "Improves tennis']}" of one wrong backslash, and takes 7 s for 20 KB of quotes).
@@ -87,7 +87,7 @@ class _Reader:
             colon = _COLON.match(self._text, self.at)
             if colon is None:
                 if self.at == len(self._text):
-                    break  # torn inside a key
+                    break  # truncated inside a key
                 raise Damaged("a key in it has no value")
             self.at = colon.end()
             self._skip(_BLANK)

@@ -29,11 +29,11 @@ class NotUnderstood(ModelNonsense):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
-    """`value` as read; `torn` when both answers stopped half-way, so that the last entry may be half a one."""
+class Parsed(Generic[T]):
+    """`value` as read; `truncated` when both answers stopped half-way, so that the last entry may be half a one."""
 
     value: T
-    torn: bool = False
+    truncated: bool = False
 
 
 def ask(
@@ -44,45 +44,45 @@ def ask(
     deadline: float,
     form: Form | None = None,
     objection: Callable[[T], str | None] = lambda value: None,
-) -> Reading[T]:
+) -> Parsed[T]:
     """What `read` makes of the model's answer. Raises NotUnderstood if two answers cannot be understood.
 
     `objection`: what is wrong with a value that was understood, if anything is; the second value is taken as it is.
     """
     first = chat.complete(messages, deadline=deadline, form=form)
-    usable: Reading[T] | None = None
+    usable: Parsed[T] | None = None
     try:
-        reading = _reading(first, read(first.text))
-        if reading.torn:
+        parsed = _parsed(first, read(first.text))
+        if parsed.truncated:
             complaint: str | None = "it stops half-way; answer more briefly"
         else:
-            usable, complaint = reading, objection(reading.value)
+            usable, complaint = parsed, objection(parsed.value)
         if complaint is None:
-            return reading
+            return parsed
     except Unparseable as e:
         complaint = str(e)
     second = chat.complete([*messages, *_corrected(first, complaint)], deadline=deadline, form=form)
     try:
-        return _reading(second, read(second.text))
+        return _parsed(second, read(second.text))
     except Unparseable as e:
         if usable is not None:
             return usable
         raise NotUnderstood(f"The LLM's answer could not be understood, twice ({e})") from None
 
 
-def whole(reading: Reading[list[T]]) -> list[T]:
-    """All but the last of what is torn. Raises NotUnderstood if that was all."""
-    if reading.torn and len(reading.value) < 2:
+def whole(parsed: Parsed[list[T]]) -> list[T]:
+    """All but the last of what is truncated. Raises NotUnderstood if that was all."""
+    if parsed.truncated and len(parsed.value) < 2:
         raise NotUnderstood("The LLM stopped half-way, twice. A shorter text may work")
-    return reading.value[:-1] if reading.torn else reading.value
+    return parsed.value[:-1] if parsed.truncated else parsed.value
 
 
-def _reading(answer: Answer, value: T) -> Reading[T]:
+def _parsed(answer: Answer, value: T) -> Parsed[T]:
     if not _cut(answer):
-        return Reading(value)
+        return Parsed(value)
     if isinstance(value, list) and _is_loop(value):
-        return Reading(cast(T, value[:-1]))
-    return Reading(value, torn=True)
+        return Parsed(cast(T, value[:-1]))
+    return Parsed(value, truncated=True)
 
 
 def _is_loop(value: Sequence[object]) -> bool:

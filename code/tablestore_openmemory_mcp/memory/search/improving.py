@@ -14,9 +14,9 @@ from ...errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailab
 from ...scope import Scope
 from ...store.commit.redo import nbytes
 from ...store.model import Change, Conflict, Memory, ScopeStore, Snapshot
-from ..add.unembedded import as_refused, is_refused
 from ..models.embedder import BATCH, Embedder, row
-from ..unit_of_work import COMMIT_BYTES, Unit
+from ..unembedded import as_refused, is_refused
+from ..unit_of_work import COMMIT_BYTES, UnitOfWork
 from .scope_index import ScopeIndex
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Improver:
             return snapshot
         try:
             living = index.living(snapshot).memories
-            unit = Unit(snapshot)
+            unit = UnitOfWork(snapshot)
             if self._embedder is not None:
                 self._embed(unit, self._embedder, living, min(deadline, time.monotonic() + _SECONDS))
             if len(living) < len(snapshot.memories):
@@ -64,7 +64,7 @@ class Improver:
         self._resting[scope] = time.monotonic() + _REST
         _bounded(self._resting, _MOST_RESTING)
 
-    def _embed(self, unit: Unit, embedder: Embedder, living: Sequence[Memory], deadline: float) -> None:
+    def _embed(self, unit: UnitOfWork, embedder: Embedder, living: Sequence[Memory], deadline: float) -> None:
         stale, room = list(self._stale(living, embedder.model)), COMMIT_BYTES
         for start in range(0, len(stale), BATCH):
             batch = stale[start : start + BATCH]

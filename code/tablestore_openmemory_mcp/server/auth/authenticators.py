@@ -35,7 +35,7 @@ ANOTHER_USER = (
 )
 
 
-class Gate(Protocol):
+class Authenticator(Protocol):
     """Decides one request."""
 
     async def admit(self, scope: Scope) -> Principal:
@@ -43,14 +43,14 @@ class Gate(Protocol):
         ...
 
 
-class AnonymousGate:
+class AnonymousAuthenticator:
     """MCP_AUTH=anonymous: the operator has decided that the network in front of this server is the lock."""
 
     async def admit(self, scope: Scope) -> Principal:
         return ANONYMOUS
 
 
-class TokenGate:
+class TokenAuthenticator:
     """A bearer token, or no token at all from this machine's own user, if `own_user` is there to tell.
 
     `check` blocks. It raises BadToken, or a StoreError or IssuerUnreachable if it cannot tell.
@@ -93,10 +93,10 @@ class TokenGate:
         return Refused(401, f"This token is not accepted: {why}.", {"WWW-Authenticate": challenge})
 
 
-def gate(settings: Settings, tokens: Callable[[], Tokens]) -> Gate:
-    """The gate that `settings` ask for. `tokens` is called on worker threads, at first need."""
+def authenticator(settings: Settings, tokens: Callable[[], Tokens]) -> Authenticator:
+    """The authenticator that `settings` ask for. `tokens` is called on worker threads, at first need."""
     if settings.mcp_auth == "anonymous":
-        return AnonymousGate()
+        return AnonymousAuthenticator()
     if settings.mcp_auth == "jwt":
         issuer = Issuer(
             settings.mcp_auth_issuer or "",
@@ -106,9 +106,11 @@ def gate(settings: Settings, tokens: Callable[[], Tokens]) -> Gate:
         )
         metadata = f"{(settings.mcp_public_url or '').rstrip('/')}/.well-known/oauth-protected-resource"
         help_ = f"A token of {settings.mcp_auth_issuer} is needed: send 'Authorization: Bearer <token>'."
-        return TokenGate(issuer.check, own_user=None, challenge=f'Bearer resource_metadata="{metadata}"', help_=help_)
+        return TokenAuthenticator(
+            issuer.check, own_user=None, challenge=f'Bearer resource_metadata="{metadata}"', help_=help_
+        )
     # No resource metadata: there is no OAuth server to discover, and clients would go looking for one.
-    return TokenGate(
+    return TokenAuthenticator(
         lambda token: tokens().check(token),
         own_user=OwnUser() if settings.local_is_free else None,
         challenge=f'Bearer realm="{settings.tablestore_table_name}"',

@@ -5,7 +5,7 @@ import logging
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .authenticators import Gate
+from .authenticators import Authenticator
 from .origin import Origins
 from .refusal import Refused
 
@@ -15,12 +15,12 @@ METADATA = "/.well-known/oauth-protected-resource"
 OPEN_PATHS = frozenset({"/healthz", "/readyz", METADATA})  # they tell nothing about anyone
 
 
-class Door:
+class AuthMiddleware:
     """Puts `scope["principal"]`, or answers for the application."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, origins: Origins) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator, origins: Origins) -> None:
         self._app = app
-        self._gate = gate
+        self._authenticator = authenticator
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,7 +30,7 @@ class Door:
         try:
             self._origins.check(scope)
             if scope["path"] not in OPEN_PATHS:
-                scope["principal"] = await self._gate.admit(scope)
+                scope["principal"] = await self._authenticator.admit(scope)
         except Refused as e:
             logger.info("refused with %d", e.status)
             await PlainTextResponse(e.sentence, e.status, e.headers)(scope, receive, send)

@@ -9,7 +9,7 @@ from ...settings import Settings
 from . import results
 from .expiry import milliseconds
 from .extra import EXTRA_TOOLS
-from .spec import Argument, Memory, Request, ToolSpec
+from .spec import Argument, MemoryApi, Request, ToolSpec
 
 if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not wait for
     from ...memory.model import Page
@@ -29,7 +29,7 @@ EXPIRES_AT = Argument(
 )
 
 
-def _add(memory: Memory, call: Request) -> str:
+def _add(memory: MemoryApi, call: Request) -> str:
     result = memory.add(
         call.scope,
         call.arguments["text"],
@@ -41,18 +41,18 @@ def _add(memory: Memory, call: Request) -> str:
     return results.added(result, max_bytes=call.max_bytes)
 
 
-def _search(memory: Memory, call: Request) -> str:
+def _search(memory: MemoryApi, call: Request) -> str:
     return results.found(memory.search(call.scope, call.arguments["query"]), call.scope, max_bytes=call.max_bytes)
 
 
-def _list(memory: Memory, call: Request) -> str:
+def _list(memory: MemoryApi, call: Request) -> str:
     def fetch(cursor: str | None, limit: int) -> "Page":
         return memory.list(call.scope, cursor=cursor, limit=limit)
 
     return results.listed(fetch, call.arguments.get("cursor"), call.scope, max_bytes=call.max_bytes)
 
 
-def _delete_all(memory: Memory, call: Request) -> str:
+def _delete_all(memory: MemoryApi, call: Request) -> str:
     return results.deleted(memory.delete_all(call.scope))
 
 

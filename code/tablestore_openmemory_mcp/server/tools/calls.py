@@ -32,7 +32,7 @@ from ..rates import Rates
 from . import results
 from .builtin import INSTRUCTIONS, offered
 from .progress import relayed
-from .spec import Memory, Request, ToolSpec
+from .spec import MemoryApi, Request, ToolSpec
 from .withholding import said_to
 from .workers import Workers
 
@@ -45,7 +45,7 @@ class Calls:
     imports Mem0, openai and the Tablestore SDK, which takes seconds."""
 
     def __init__(
-        self, settings: Settings, memory: Callable[[], Memory], log: CallLog, *, stdio: Caller | None = None
+        self, settings: Settings, memory: Callable[[], MemoryApi], log: CallLog, *, stdio: Caller | None = None
     ) -> None:
         self._settings = settings
         self._memory = memory

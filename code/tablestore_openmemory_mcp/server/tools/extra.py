@@ -5,21 +5,21 @@ from mcp_types import ToolAnnotations
 from ...errors import InvalidInput
 from . import results
 from .expiry import milliseconds
-from .spec import Argument, Memory, Request, ToolSpec
+from .spec import Argument, MemoryApi, Request, ToolSpec
 
 _LONGEST_ID = 256  # bytes; ours have 36, and the store refuses to look for one of more than 1,024
 
 ID = Argument("memory_id", "The memory's id, from search_memories or list_memories.")
 
 
-def _get(memory: Memory, call: Request) -> str:
+def _get(memory: MemoryApi, call: Request) -> str:
     found = memory.get(call.scope, call.arguments["memory_id"])
     if found is None:
         raise InvalidInput("There is no memory with this id.")
     return results.one(found, call.scope, max_bytes=call.max_bytes)
 
 
-def _update(memory: Memory, call: Request) -> str:
+def _update(memory: MemoryApi, call: Request) -> str:
     expires_at = call.arguments.get("expires_at")
     outcome = memory.update(
         call.scope,
@@ -32,13 +32,13 @@ def _update(memory: Memory, call: Request) -> str:
     return results.outcomes([outcome], outcome.note, max_bytes=call.max_bytes)
 
 
-def _delete(memory: Memory, call: Request) -> str:
+def _delete(memory: MemoryApi, call: Request) -> str:
     ids = call.arguments["memory_ids"]
     done = memory.delete(call.scope, ids, actor=call.scope.client_name, deadline=call.deadline)
     return results.outcomes(done, max_bytes=call.max_bytes)
 
 
-def _history(memory: Memory, call: Request) -> str:
+def _history(memory: MemoryApi, call: Request) -> str:
     memory_id = call.arguments["memory_id"]
     entries = memory.history(call.scope, memory_id) if len(memory_id.encode()) <= _LONGEST_ID else []
     if not entries:

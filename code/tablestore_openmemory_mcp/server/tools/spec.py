@@ -14,14 +14,13 @@ if TYPE_CHECKING:  # memory's model needs numpy, which the first answer must not
     from collections.abc import Sequence
 
     from ...memory.model import AddResult, Hit, Outcome, Page, Progress
-    from ...store.model import HistoryEntry
-    from ...store.model import Memory as StoredMemory
+    from ...store.model import HistoryEntry, Memory
 
 # Which user is meant comes from the connection. A model that passes one of these would believe it had been heeded.
 IDENTITY_ARGUMENTS = frozenset({"user_id", "client_name", "agent_id", "run_id", "app_id", "actor_id"})
 
 
-class Memory(Protocol):
+class MemoryApi(Protocol):
     """What the server asks of the memory service (memory/service.py). Blocking: called on worker threads only."""
 
     def add(
@@ -37,7 +36,7 @@ class Memory(Protocol):
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> "Sequence[Hit]": ...
     def list(self, scope: Scope, *, cursor: str | None = None, limit: int | None = None) -> "Page": ...
     def delete_all(self, scope: Scope) -> int: ...
-    def get(self, scope: Scope, memory_id: str) -> "StoredMemory | None": ...
+    def get(self, scope: Scope, memory_id: str) -> "Memory | None": ...
     def update(
         self,
         scope: Scope,
@@ -95,7 +94,7 @@ class ToolSpec:
     title: str
     annotations: ToolAnnotations
     arguments: tuple[Argument, ...]
-    run: Callable[[Memory, Request], str]
+    run: Callable[[MemoryApi, Request], str]
     slow: bool = False  # waits for an LLM: has its own pool
     description: str = ""  # "": the operator's, TOOL_<NAME>_DESCRIPTION
 

@@ -15,20 +15,20 @@ from ...settings import Settings
 from ..caller import STDIO, Caller
 from ..logs import CallLog, ending
 from ..tools.calls import Calls
-from ..tools.spec import Memory
+from ..tools.spec import MemoryApi
 from .parent import orphaned
 from .pipe import Reader
 
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, memory: Callable[[], Memory]) -> None:
+def serve(settings: Settings, memory: Callable[[], MemoryApi]) -> None:
     """Serve until stdin ends, the parent does, or SIGTERM or SIGINT comes; what was asked before is answered first. If
     that takes longer than SHUTDOWN_GRACE it ends the process itself."""
     anyio.run(_serve, settings, memory)
 
 
-async def _serve(settings: Settings, memory: Callable[[], Memory]) -> None:
+async def _serve(settings: Settings, memory: Callable[[], MemoryApi]) -> None:
     whose = Scope(settings.mcp_stdio_user_id, settings.mcp_stdio_client_name)
     calls = Calls(settings, memory, CallLog(next(iter(settings.auth_secrets), None)), stdio=Caller(whose, STDIO, ""))
 

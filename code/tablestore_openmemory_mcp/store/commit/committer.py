@@ -63,7 +63,7 @@ class Committer:
         """See ScopeStore.commit."""
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
         _check(changes, base)
-        redo = Redo(base.seq + 1, base.epoch, _now(base.standing.at), secrets.token_hex(8), tuple(changes))
+        redo = Redo(base.seq + 1, base.epoch, _now(base.head_state.at), secrets.token_hex(8), tuple(changes))
         head = _head_after(redo, base)
         self._check_growth(head, base)
         limits.check(self._rows.writes(redo))
@@ -82,7 +82,7 @@ class Committer:
 
     def _rolled_forward(self, base: ScopeSnapshot, deadline: float) -> Redo | None:
         """The commit before, if its rows had to be written by us: its writer died, or is slow."""
-        if base.standing.redo is None:
+        if base.head_state.redo is None:
             return None
         head = self._heads.read(deadline=deadline)  # `base` may be old; its redo record must not be applied late
         if head.redo is None or head.seq != base.seq:
@@ -117,7 +117,7 @@ class Committer:
         snapshot = self._loader.newest(deadline)
         now = time.time_ns() // 1_000_000
         count = sum(m.expires_at is None or m.expires_at > now for m in snapshot.memories.values())
-        return replace(head, seq=snapshot.seq, epoch=snapshot.epoch, at=snapshot.standing.at), count
+        return replace(head, seq=snapshot.seq, epoch=snapshot.epoch, at=snapshot.head_state.at), count
 
     def _decided(self, write: Callable[[], bool], after: Head, deadline: float) -> bool:
         """Whether `write` made the head `after`. What became of an unanswered one is read from the ring."""
@@ -204,8 +204,8 @@ def _head_after(redo: Redo, base: ScopeSnapshot) -> Head:
         size=base.size + sum(map(size_of, came)) - sum(map(size_of, went)),
         tx=redo.tx,
         at=redo.at,
-        sweep=base.standing.sweep,
-        emptied=base.standing.emptied,
+        sweep=base.head_state.sweep,
+        emptied=base.head_state.emptied,
         redo=redo,
     )
 

@@ -86,9 +86,9 @@ class Heads:
         """Drop the redo record, if it is still that of `tx`."""
         return self._write({}, ("pending",), Guard("present", "tx", "=", tx), deadline, repeatable=True)
 
-    def swept(self, epoch: int, *, for_good: bool, deadline: float | None = None) -> bool:
-        """Note that no row older than `epoch` is left (`for_good`: nor will be), unless a later delete-all came."""
-        done = ("sweep", "emptied") if for_good else ("sweep",)
+    def swept(self, epoch: int, *, final: bool, deadline: float | None = None) -> bool:
+        """Note that no row older than `epoch` is left (`final`: nor will be), unless a later delete-all came."""
+        done = ("sweep", "emptied") if final else ("sweep",)
         return self._write({}, done, Guard("present", "epoch", "=", epoch), deadline, repeatable=True)
 
     def _unchanged(self, seq: int) -> Guard:

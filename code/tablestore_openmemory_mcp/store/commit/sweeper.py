@@ -31,16 +31,16 @@ class Sweeper:
 
     def tidied(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
         """`snapshot` after what is due was done. Without anything due: no request."""
-        standing = snapshot.standing
+        head_state = snapshot.head_state
         before = (time.time() - TOMBSTONE_SECONDS) * 1000
-        for_good = standing.emptied is not None and standing.emptied < before
-        if standing.sweep is not None or standing.strays or for_good:
+        final = head_state.emptied is not None and head_state.emptied < before
+        if head_state.sweep is not None or head_state.orphans or final:
             self._older_than(snapshot.epoch, deadline)
             self._step("swept")
-            if standing.sweep is not None or for_good:
-                self._heads.swept(snapshot.epoch, for_good=for_good, deadline=deadline)
-            standing = replace(standing, sweep=None, strays=False, emptied=None if for_good else standing.emptied)
-        old = {id_: t for id_, t in list(standing.tombstones.items()) if t.at < before}
+            if head_state.sweep is not None or final:
+                self._heads.swept(snapshot.epoch, final=final, deadline=deadline)
+            head_state = replace(head_state, sweep=None, orphans=False, emptied=None if final else head_state.emptied)
+        old = {id_: t for id_, t in list(head_state.tombstones.items()) if t.at < before}
         if old:
             some = dict(list(old.items())[:MAX_WRITE_ROWS])
             self._gateway.write_many(
@@ -50,8 +50,10 @@ class Sweeper:
                 ],
                 deadline=deadline,
             )
-            standing = replace(standing, tombstones={k: t for k, t in standing.tombstones.items() if k not in some})
-        return snapshot if standing is snapshot.standing else snapshot.standing_as(standing)
+            head_state = replace(
+                head_state, tombstones={k: t for k, t in head_state.tombstones.items() if k not in some}
+            )
+        return snapshot if head_state is snapshot.head_state else snapshot.with_head_state(head_state)
 
     def swept(self, deadline: float) -> bool:
         """Go on with what a delete-all left behind; False if the time ran out, but some of it is gone. Raises a
@@ -66,7 +68,7 @@ class Sweeper:
             if self._removed == before:
                 raise
             return False
-        self._heads.swept(head.epoch, for_good=False, deadline=deadline)
+        self._heads.swept(head.epoch, final=False, deadline=deadline)
         return self._heads.read(deadline=deadline).sweep is None
 
     def take_back(self, redo: Redo, epoch: int, deadline: float) -> None:

@@ -19,7 +19,7 @@ class Tables:
     """Names, and `ensure`: idempotent, safe from any number of threads and processes at once."""
 
     def __init__(self, gateway: Gateway, prefix: str, history_days: int = 0) -> None:
-        """`history_days`: how long history is kept; 0 for good."""
+        """`history_days`: how long history is kept; 0 means forever."""
         self.memories = f"{prefix}_memories"
         self.index = f"{prefix}_memories_search"  # of version 2.0; see search_index.py
         self.heads = f"{prefix}_heads"

@@ -84,7 +84,7 @@ class Candidates:
         if snapshot.with_vectors:
             return snapshot.matrix(model)
         alive = _lately(snapshot, [(row.rev, row.written_at, row.id) for row in snapshot.rows.values()], _RECENT)
-        dead = _lately(snapshot, [(t.rev, t.at, i) for i, t in snapshot.standing.tombstones.items()], MOST_EXCLUDED)
+        dead = _lately(snapshot, [(t.rev, t.at, i) for i, t in snapshot.head_state.tombstones.items()], MOST_EXCLUDED)
         wanted = dict.fromkeys(also)
         if alive is None or dead is None:
             proposed = self._scanned(snapshot, queries, model, k, deadline)
@@ -158,7 +158,7 @@ def _lately(snapshot: ScopeSnapshot, written: Sequence[tuple[int, int, str]], mo
     that may have had a slow clock. Of more than `most` that are recent by its clock alone, the newest.
     """
     now = time.time_ns() // 1_000_000
-    since, until = min(now, snapshot.standing.at) - LAG_MS, now + CLOCKS_APART
+    since, until = min(now, snapshot.head_state.at) - LAG_MS, now + CLOCKS_APART
     lately = [each for each in written if since <= each[1] <= until]
     if len(lately) > most:
         if sum(at >= now - LAG_MS for _, at, _ in lately) > most:

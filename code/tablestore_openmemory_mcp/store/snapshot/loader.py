@@ -15,7 +15,7 @@ from ..client.requests import Key
 from ..commit.heads import AHEAD, RING, Head, Heads
 from ..commit.rows import MemoryRow, ScopeRows, committed_rows, read_memory, told_by
 from .cache import SnapshotCache
-from .snapshot import ScopeSnapshot, Standing, Tombstone, VectorRule, sorted_rows
+from .snapshot import HeadState, ScopeSnapshot, Tombstone, VectorRule, sorted_rows
 
 _MANY = 1000  # changed rows; to read everything takes fewer requests than to read these by their keys
 
@@ -38,7 +38,7 @@ class Loader:
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
         cached = self._cache.get(self._scope)
         head = self._heads.read(cached.seq if cached else None, deadline=deadline)
-        if cached and cached.seq == head.seq and cached.standing.tx == head.tx:
+        if cached and cached.seq == head.seq and cached.head_state.tx == head.tx:
             return self._with_news(cached, head)
         if cached and cached.seq >= head.seq:  # the tables were dropped and made anew
             self._cache.drop(cached)
@@ -50,12 +50,12 @@ class Loader:
             return self._cache.put(snapshot or self._cold(head, deadline))
 
     def _with_news(self, cached: ScopeSnapshot, head: Head) -> ScopeSnapshot:
-        standing = cached.standing
-        redo = standing.redo if head.redo else None
-        if (redo, head.sweep, head.emptied) == (standing.redo, standing.sweep, standing.emptied):
+        head_state = cached.head_state
+        redo = head_state.redo if head.redo else None
+        if (redo, head.sweep, head.emptied) == (head_state.redo, head_state.sweep, head_state.emptied):
             return cached
-        news = replace(standing, redo=redo, sweep=head.sweep, emptied=head.emptied)
-        return self._cache.put(cached.standing_as(news))
+        news = replace(head_state, redo=redo, sweep=head.sweep, emptied=head.emptied)
+        return self._cache.put(cached.with_head_state(news))
 
     def _cold(self, head: Head, deadline: float) -> ScopeSnapshot:
         if head.seq == 0:
@@ -102,11 +102,11 @@ class Loader:
         now = {id_: row for id_, row in read.items() if row.epoch == head.epoch}
         now.update((row.id, row) for row in committed_rows(head.redo, now))
         dead = {id_: Tombstone(row.rev, row.written_at) for id_, row in now.items() if row.memory is None}
-        strays = any(row.epoch < head.epoch for row in read.values())
-        standing = Standing.at_head(head, strays, dead)
+        orphans = any(row.epoch < head.epoch for row in read.values())
+        head_state = HeadState.at_head(head, orphans, dead)
         rows = sorted_rows(now.values())
         return ScopeSnapshot(
-            self._scope, head.seq, head.epoch, rows, standing, rule=self._rule, with_vectors=with_vectors
+            self._scope, head.seq, head.epoch, rows, head_state, rule=self._rule, with_vectors=with_vectors
         )
 
     def _read(self, keys: Sequence[Key], with_vectors: bool, deadline: float) -> Iterator[MemoryRow]:

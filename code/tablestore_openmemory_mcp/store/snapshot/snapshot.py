@@ -33,7 +33,7 @@ class Tombstone:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class HeadState:
     """What a writer must know beside the memories themselves."""
 
     tx: str = ""  # the last commit's random name
@@ -41,12 +41,14 @@ class Standing:
     redo: Redo | None = None  # to be rolled forward before the next commit
     sweep: int | None = None  # rows of epochs older than this are still there
     emptied: int | None = None  # ms; when they were made invisible: a writer that was asleep then may write some more
-    strays: bool = False  # so is a row of an older epoch that nobody announced
+    orphans: bool = False  # so is a row of an older epoch that nobody announced
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
 
     @classmethod
-    def at_head(cls, head: Head, strays: bool = False, tombstones: Mapping[str, Tombstone] | None = None) -> "Standing":
-        return cls(head.tx, head.at, head.redo, head.sweep, head.emptied, strays, tombstones or {})
+    def at_head(
+        cls, head: Head, orphans: bool = False, tombstones: Mapping[str, Tombstone] | None = None
+    ) -> "HeadState":
+        return cls(head.tx, head.at, head.redo, head.sweep, head.emptied, orphans, tombstones or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class ScopeSnapshot:
         seq: int,
         epoch: int,
         rows: Mapping[str, MemoryRow],
-        standing: Standing,
+        head_state: HeadState,
         *,
         rule: VectorRule,
         with_vectors: bool,
@@ -96,7 +98,7 @@ class ScopeSnapshot:
         self.seq = seq
         self.epoch = epoch
         self.rows = rows
-        self.standing = standing
+        self.head_state = head_state
         self.with_vectors = with_vectors
         self.memories: Mapping[str, Memory] = MappingProxyType(
             {row.id: row.memory for row in rows.values() if row.memory}
@@ -127,7 +129,7 @@ class ScopeSnapshot:
     def nbytes(self) -> int:
         """What it takes in memory, roughly: texts, vectors, a matrix of them, and what is known of deleted ones."""
         vectors = sum(2 * m.vector.nbytes for m in self.memories.values() if m.vector is not None)
-        return self.size + vectors + _TOMBSTONE_BYTES * len(self.standing.tombstones)
+        return self.size + vectors + _TOMBSTONE_BYTES * len(self.head_state.tombstones)
 
     @cached_property
     def size(self) -> int:
@@ -142,7 +144,7 @@ class ScopeSnapshot:
     def after(self, rows: Iterable[MemoryRow], head: Head) -> "ScopeSnapshot":
         """This scope at `head`, given the rows that were touched since, all of the same epoch."""
         alive = dict(self.rows)
-        dead = dict(self.standing.tombstones)
+        dead = dict(self.head_state.tombstones)
         in_order = True
         for row in rows:
             if row.memory is None:
@@ -154,38 +156,38 @@ class ScopeSnapshot:
                 alive[row.id] = row
         if not in_order:
             alive = sorted_rows(alive.values())
-        standing = Standing.at_head(head, self.standing.strays, dead)
+        head_state = HeadState.at_head(head, self.head_state.orphans, dead)
         with_vectors = self.with_vectors and self.rule.still_fits(len(alive))
         if not with_vectors and sum(map(_has_vector, alive.values())) > self.rule.most:
             alive = {id_: _text_only(row) for id_, row in alive.items()}
-        return self._next(head.seq, head.epoch, alive, standing, with_vectors=with_vectors)
+        return self._next(head.seq, head.epoch, alive, head_state, with_vectors=with_vectors)
 
     @classmethod
     def empty(cls, scope: Scope, head: Head, rule: VectorRule) -> "ScopeSnapshot":
         """A scope right after it was emptied, or before anything was written."""
-        return cls(scope, head.seq, head.epoch, {}, Standing.at_head(head), rule=rule, with_vectors=True)
+        return cls(scope, head.seq, head.epoch, {}, HeadState.at_head(head), rule=rule, with_vectors=True)
 
     def changed_since(self, base: "ScopeSnapshot") -> frozenset[str] | None:
         """Ids touched after `base`; None if the scope was emptied in between."""
         if base.epoch != self.epoch:
             return None
         alive = (row.id for row in self.rows.values() if row.rev > base.seq)
-        dead = (id_ for id_, tombstone in self.standing.tombstones.items() if tombstone.rev > base.seq)
+        dead = (id_ for id_, tombstone in self.head_state.tombstones.items() if tombstone.rev > base.seq)
         return frozenset((*alive, *dead))
 
     def without_redo(self) -> "ScopeSnapshot":
         """The same after its last commit was written out."""
-        return self.standing_as(replace(self.standing, redo=None))
+        return self.with_head_state(replace(self.head_state, redo=None))
 
-    def standing_as(self, standing: Standing) -> "ScopeSnapshot":
+    def with_head_state(self, head_state: HeadState) -> "ScopeSnapshot":
         """The same memories, with news about the rest."""
-        return self._next(self.seq, self.epoch, self.rows, standing, with_vectors=self.with_vectors)
+        return self._next(self.seq, self.epoch, self.rows, head_state, with_vectors=self.with_vectors)
 
     def _next(
-        self, seq: int, epoch: int, rows: Mapping[str, MemoryRow], standing: Standing, *, with_vectors: bool
+        self, seq: int, epoch: int, rows: Mapping[str, MemoryRow], head_state: HeadState, *, with_vectors: bool
     ) -> "ScopeSnapshot":
         return ScopeSnapshot(
-            self.scope, seq, epoch, rows, standing, rule=self.rule, with_vectors=with_vectors, before=self
+            self.scope, seq, epoch, rows, head_state, rule=self.rule, with_vectors=with_vectors, before=self
         )
 
 

@@ -145,7 +145,7 @@ class SseMessages:
         if session is None:
             return await self._forward(session_id, principal, body, scope["request_id"])
         if self._relay:
-            self._relay.stir()
+            self._relay.wake()
         return _deliver(session, body, scope["request_id"])
 
     async def _forward(self, session_id: str, principal: Principal, body: bytes, request_id: str) -> Response:
@@ -156,14 +156,14 @@ class SseMessages:
         if len(body) > MAX_BODY:
             return PlainTextResponse(f"Another instance holds the stream: at most {MAX_BODY} bytes are taken.", 413)
         try:
-            fate = await self._relay.forward(session_id, principal, body, request_id)
+            delivery = await self._relay.forward(session_id, principal, body, request_id)
         except Unsettled as e:
             logger.warning("a message may or may not have been relayed: %s", e)
             return UNKNOWN
         except ServiceError as e:
             logger.warning("a message could not be relayed: %s", e)
             return AWAY
-        return ACCEPTED if fate == "taken" else GONE
+        return ACCEPTED if delivery == "taken" else GONE
 
 
 def _deliver(session: Session, body: bytes, request_id: str) -> Response:

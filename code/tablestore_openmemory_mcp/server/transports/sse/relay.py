@@ -24,7 +24,7 @@ from anyio.abc import TaskGroup
 
 from ...caller import Principal
 from ..messages import parse
-from .relay_store import SLOW, STALE, Desk, Fate, Row, Rows, Unsettled, now
+from .relay_store import SLOW, STALE, Delivery, RelayStore, Row, Rows, Unsettled, now
 from .sessions import Session, Sessions, digest
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Relay:
     """One per process. `rows` is called on worker threads, at first need."""
 
     def __init__(self, rows: Callable[[], Rows], sessions: Sessions) -> None:
-        self._desk = Desk(rows)
+        self._store = RelayStore(rows)
         self._sessions = sessions
         self._instance = secrets.token_hex(16)
         self._announced: dict[str, float] = {}  # stream → when, time.monotonic()
@@ -65,7 +65,7 @@ class Relay:
             self._tasks = None
             reading.cancel()
 
-    def stir(self) -> None:
+    def wake(self) -> None:
         """Something happened: look into the inbox often for a while."""
         self._active_at = time.monotonic()
         self._wake.set()
@@ -77,23 +77,23 @@ class Relay:
         """While the block runs, every instance can find this session. A store that is away is no reason to refuse the
         stream: it is announced later."""
         await self._announce(session)
-        self.stir()
+        self.wake()
         try:
             yield
         finally:
             self._announced.pop(session.digest, None)
             if self._tasks is not None:  # beside the closing of the stream, which may be a cancellation
-                self._tasks.start_soon(self._desk.remove, "stream", session.digest, 0)
+                self._tasks.start_soon(self._store.remove, "stream", session.digest, 0)
 
     async def _announce(self, session: Session) -> None:
         owner = _owner(session.caller.principal)
         columns = {"instance": self._instance, "owner": owner, "at": now()}
-        if not await self._desk.put("stream", session.digest, 0, columns):
+        if not await self._store.put("stream", session.digest, 0, columns):
             return
         if self._sessions.by_digest(session.digest) is session:
             self._announced[session.digest] = time.monotonic()
         else:  # closed while the reader announced it again: its removal may have come before this row
-            await self._desk.remove("stream", session.digest, 0)
+            await self._store.remove("stream", session.digest, 0)
 
     async def _read_on(self) -> None:
         swept = float("-inf")
@@ -102,7 +102,7 @@ class Relay:
                 await self._read()
             if len(self._sessions) and time.monotonic() - swept > SWEEP_EVERY:
                 swept = time.monotonic()
-                await self._desk.sweep()
+                await self._store.sweep()
             await self._pause()
 
     async def _read(self) -> None:
@@ -110,7 +110,7 @@ class Relay:
             if time.monotonic() - self._announced.get(session.digest, float("-inf")) > RENEW_EVERY:
                 await self._announce(session)
         async with anyio.create_task_group() as tasks:
-            for messages in _by_stream(await self._desk.inbox(self._instance)):
+            for messages in _by_stream(await self._store.inbox(self._instance)):
                 tasks.start_soon(self._take_all, messages)
 
     async def _pause(self) -> None:
@@ -131,7 +131,7 @@ class Relay:
         session = self._sessions.by_digest(str(row.columns["stream"]))
         state, stale = row.columns["state"], now() - int(row.columns["at"]) > STALE
         if stale:  # its sender is gone, or would have removed it
-            await self._desk.remove("inbox", row.id, row.n)
+            await self._store.remove("inbox", row.id, row.n)
         elif state == "withdrawn":
             _cut(session, "this instance was too slow to take its message")
         elif state == "new":
@@ -139,14 +139,14 @@ class Relay:
 
     async def _claim(self, row: Row, session: Session | None) -> None:
         try:
-            state = await self._desk.claim(row, "gone" if session is None else "taken")
+            state = await self._store.claim(row, "gone" if session is None else "taken")
         except Unsettled:  # its sender may have heard 202: then the client waits, and has to learn that this is over
             _cut(session, "it is not known whether a message was claimed")
             return
         if state == "withdrawn":
             _cut(session, "this instance was too slow to take its message")
         elif state == "taken" and session is not None:
-            self.stir()
+            self.wake()
             message, error = parse(bytes(row.columns["body"]))
             if message is not None:
                 session.deliver_or_answer(message, str(row.columns["request"]))
@@ -155,7 +155,7 @@ class Relay:
 
     # The other side
 
-    async def forward(self, session_id: str, principal: Principal, body: bytes, request_id: str) -> Fate:
+    async def forward(self, session_id: str, principal: Principal, body: bytes, request_id: str) -> Delivery:
         """Hand `body`, a JSON-RPC message, to whoever holds the session. "gone": nobody does, or not for this
         principal, or nobody claimed it in time; then it was not and will not be run. Raises Unsettled, or
         another StoreError while nothing was handed over."""
@@ -165,14 +165,14 @@ class Relay:
             return "gone"
         columns = {"state": "new", "stream": stream, "body": body, "request": request_id, "at": now()}
         # What this instance itself held is closed: whoever asks has looked here first.
-        fate = "gone" if holder[0] == self._instance else await self._desk.hand_over(holder[0], columns)
-        if fate == "gone":
+        delivery = "gone" if holder[0] == self._instance else await self._store.hand_over(holder[0], columns)
+        if delivery == "gone":
             self._holders.pop(stream, None)
-            await self._desk.remove("stream", stream, 0)
-        return fate
+            await self._store.remove("stream", stream, 0)
+        return delivery
 
     async def _look_up(self, stream: str) -> tuple[str, str] | None:
-        row = await self._desk.find(stream)
+        row = await self._store.find(stream)
         if row is None:
             return None
         holder = (str(row.columns["instance"]), str(row.columns["owner"]))

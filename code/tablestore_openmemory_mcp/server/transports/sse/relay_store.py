@@ -28,7 +28,7 @@ STALE = 30_000  # ms; an older message is not run any more: whoever sent it has 
 STREAM_LIFE = 48 * 3_600_000  # ms until the row of a stream is taken for a dead instance's
 MAX_BODY = 2_000_000  # bytes; a column of Tablestore holds 2 MB
 
-Fate = Literal["taken", "gone"]
+Delivery = Literal["taken", "gone"]
 Claim = Literal["taken", "gone"]  # what a holder may make of a message
 Written = Literal["taken", "gone", "withdrawn"]
 State = Literal["new", "taken", "gone", "withdrawn", "away"]  # away: there is no such row
@@ -61,7 +61,7 @@ class Unsettled(StoreUnavailable):
     """The store was away for so long that nobody here knows what became of a message."""
 
 
-class Desk:
+class RelayStore:
     """The relay's requests to the store, on threads of their own. `rows` is called there too, at first need."""
 
     def __init__(self, rows: Callable[[], Rows]) -> None:
@@ -92,7 +92,7 @@ class Desk:
         """Delete a row, if the store can be reached: the sweep finds it else."""
         await self._try(lambda: self._rows().delete(kind, id_, n, deadline=_soon()))
 
-    async def claim(self, row: Row, state: Claim) -> Fate | Literal["withdrawn"]:
+    async def claim(self, row: Row, state: Claim) -> Delivery | Literal["withdrawn"]:
         """Compare and set: from "new" to `state`. What the message is from now on, which may be what its sender made of
         it. Answers that get lost are settled by reading, again and again. Raises Unsettled if that cannot be done
         within UNCLEAR: then its sender may have been told anything."""
@@ -108,16 +108,16 @@ class Desk:
                 raise Unsettled("it is not known whether a message was claimed")
             await anyio.sleep(LOOK)
 
-    async def hand_over(self, instance: str, columns: Columns) -> Fate:
+    async def hand_over(self, instance: str, columns: Columns) -> Delivery:
         """Put a message into an inbox, and see what becomes of it. It is withdrawn when PATIENCE is over. Raises
         Unsettled."""
         n = _number()
         if not await self._surely_created(instance, n, columns):
             return "gone"
-        fate, withdrawn = await self._awaited(instance, n)
+        delivery, withdrawn = await self._awaited(instance, n)
         if not withdrawn:
             await self.remove("inbox", instance, n)
-        return fate
+        return delivery
 
     async def _surely_created(self, instance: str, n: int, columns: Columns) -> bool:
         """Whether the message is in the inbox. If not, it never will be: a write whose answer got lost may still be on
@@ -135,7 +135,7 @@ class Desk:
         except ServiceError as e:
             raise Unsettled(f"it is not known whether the message was handed over: {e}") from e
 
-    async def _awaited(self, instance: str, n: int) -> tuple[Fate, bool]:
+    async def _awaited(self, instance: str, n: int) -> tuple[Delivery, bool]:
         """The message's fate, and whether it had to be withdrawn: then the row stays, for its holder to see. Raises
         Unsettled: whatever the store did not answer may have happened."""
         ends = time.monotonic() + PATIENCE

@@ -160,7 +160,7 @@ class Session:
         )
         connection = Connection.for_loop(dispatcher)
         # Born ready: an EventSource that reconnects, after a restart or a cut stream, never initializes again. Without
-        # this every later call on it fails for good (TypeScript SDK up to at least 1.32).
+        # this every later call on it fails forever (TypeScript SDK up to at least 1.32).
         connection.initialized.set()
         await serve_connection(server, dispatcher, connection=connection, lifespan_state=lifespan_state)
 

@@ -4,12 +4,12 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 
-from ..protocol.plainbuffer import WireRow, encode_buffer, from_variant
-from ..rows.rows import View, current, read
-from ..storage.engine import Engine
-from ..tables.catalog import Table
+from ...protocol.plainbuffer import WireRow, encode_buffer, from_variant
+from ...rows.rows import View, current, read
+from ...storage.engine import Engine
+from ...tables.catalog import Table
+from ..values import Key, Row
 from .service import SearchService
-from .values import Key, Row
 
 _CATALOG = "search_index"
 

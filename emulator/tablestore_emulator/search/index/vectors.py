@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schema import FieldSpec, Metric
+from ..values import Value
 from .fields import Field
 from .postings import Docs, Mask, Renumbering
-from .schema import FieldSpec, Metric
-from .values import Value
 
 BLOCK = 4096  # vectors
 FEW = 8  # below one in FEW, allowed vectors are picked out instead of masked afterwards

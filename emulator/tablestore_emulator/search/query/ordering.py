@@ -3,20 +3,18 @@
 import base64
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import invalid
+from ...errors import invalid
+from ..index.documents import Documents
+from ..index.fields import KeywordField, NumberField, elements
+from ..index.postings import Mask
+from ..values import Key, Value
 from .evaluate import Matches
-from .fields import KeywordField, NumberField, elements
-from .postings import Mask
-from .query import FieldSort, KeySort, ScoreSort, Sorter
-from .values import Key, Value
-
-if TYPE_CHECKING:
-    from .index import SearchIndex
+from .queries import FieldSort, KeySort, ScoreSort, Sorter
 
 _KINDS: dict[str, type[ScoreSort] | type[KeySort] | type[FieldSort]] = {
     "score": ScoreSort,
@@ -54,9 +52,7 @@ class Cursor:
             raise invalid("the token is invalid") from None
 
 
-def arrange(
-    index: "SearchIndex", matches: Matches, sort: tuple[Sorter, ...], after: Cursor | None
-) -> NDArray[np.int64]:
+def arrange(index: Documents, matches: Matches, sort: tuple[Sorter, ...], after: Cursor | None) -> NDArray[np.int64]:
     """The matching documents in order, from behind `after` on; rows that tie are in primary key order."""
     docs = np.flatnonzero(matches.mask)
     keys = []
@@ -75,7 +71,7 @@ def arrange(
     return docs[order]
 
 
-def cursor(index: "SearchIndex", matches: Matches, sort: tuple[Sorter, ...], doc: int) -> Cursor:
+def cursor(index: Documents, matches: Matches, sort: tuple[Sorter, ...], doc: int) -> Cursor:
     """The cursor that stands at `doc`."""
     one = np.array([doc])
     values = [None if isinstance(s, KeySort) else _raw(*_column(index, matches, one, s)) for s in sort]
@@ -87,7 +83,7 @@ def _raw(values: NDArray[Any], missing: Mask) -> Any:
     return None if missing[0] else values.tolist()[0]
 
 
-def _places(index: "SearchIndex", docs: NDArray[np.int64], after: Cursor | None, descending: bool) -> NDArray[np.int64]:
+def _places(index: Documents, docs: NDArray[np.int64], after: Cursor | None, descending: bool) -> NDArray[np.int64]:
     """Ranks in primary key order: odd numbers, which leaves room for a cursor right behind its document."""
     places = 2 * index.key_places()[docs] + 1
     if after is not None:
@@ -113,7 +109,7 @@ def _ranks(values: NDArray[Any], missing: Mask, descending: bool) -> NDArray[np.
 
 
 def _column(
-    index: "SearchIndex", matches: Matches, docs: NDArray[np.int64], sorter: ScoreSort | FieldSort
+    index: Documents, matches: Matches, docs: NDArray[np.int64], sorter: ScoreSort | FieldSort
 ) -> tuple[NDArray[Any], Mask]:
     """For each of `docs` the value that `sorter` looks at, and whether it is missing."""
     if isinstance(sorter, ScoreSort):

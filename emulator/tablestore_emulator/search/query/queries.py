@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Union
 
-from .values import Value
+from ..values import Value
 
 
 @dataclass(frozen=True, slots=True)

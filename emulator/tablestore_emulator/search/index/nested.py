@@ -2,21 +2,19 @@
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..schema import FieldSpec
+from ..values import Key, Row, Value
+from .documents import Documents
 from .fields import Field
 from .postings import Renumbering
-from .schema import FieldSpec
-from .values import Key, Row, Value
-
-if TYPE_CHECKING:
-    from .index import SearchIndex
 
 
 class NestedField(Field):
     """The inner index knows its fields by their whole path ("tags.name"), so that queries need no rewriting."""
 
-    def __init__(self, spec: FieldSpec, inner: "SearchIndex") -> None:
+    def __init__(self, spec: FieldSpec, inner: Documents) -> None:
         super().__init__(spec)
         self.inner = inner
         self._children: dict[int, list[Key]] = {}  # by document

@@ -7,8 +7,8 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
-from ..errors import unsupported
-from .values import Value
+from ...errors import unsupported
+from ..values import Value
 
 DEFAULT_FORMATS = ("yyyy-MM-dd'T'HH:mm:ss.SSSX", "yyyy-MM-dd'T'HH:mm:ssX", "epoch_millis")
 

@@ -9,7 +9,7 @@ boundary, which matters for the AND operator and for scores.
 import re
 from collections.abc import Callable
 
-from .schema import Analyzer
+from ..schema import Analyzer
 
 FUZZY_LIMIT = 1024  # characters of a value that the fuzzy analyzer looks at
 

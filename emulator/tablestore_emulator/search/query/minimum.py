@@ -2,7 +2,7 @@
 
 import re
 
-from ..errors import invalid
+from ...errors import invalid
 
 _FORM = re.compile(r"(?P<number>-?\d+)(?P<percent>%?)")
 

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from support.emulator import Emulator
 from support.store import (
     Held,
     Rows,
@@ -18,21 +19,21 @@ from support.store import (
 )
 from tablestore_openmemory_mcp.store.commit import committer as commit
 from tablestore_openmemory_mcp.store.commit import sweeper as sweep
-from tablestore_openmemory_mcp.store.model import Conflict
+from tablestore_openmemory_mcp.store.model import Conflict, Memory, ScopeStore, Snapshot
 
 
-def rewrite(store, old, text):
+def rewrite(store: ScopeStore, old: Memory, text: str) -> Snapshot:
     base = store.snapshot()
     return store.commit([updating(base.memories[old.id], text)], base=base)
 
 
-def forget(store, old):
+def forget(store: ScopeStore, old: Memory) -> Snapshot:
     base = store.snapshot()
     return store.commit([deleting(base.memories[old.id])], base=base)
 
 
 @pytest.mark.parametrize("step", ["committed", "applying", "applied"])
-def test_update_rewritten_by_another(emulator, step):
+def test_update_rewritten_by_another(emulator: Emulator, step: str) -> None:
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
     (old,) = remember(other, "v1")
@@ -45,7 +46,7 @@ def test_update_rewritten_by_another(emulator, step):
 
 
 @pytest.mark.parametrize("step", ["committed", "applying", "applied"])
-def test_update_deleted_by_another(emulator, step):
+def test_update_deleted_by_another(emulator: Emulator, step: str) -> None:
     """The tombstone is what keeps the sleeper from bringing it back."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -59,7 +60,7 @@ def test_update_deleted_by_another(emulator, step):
 
 
 @pytest.mark.parametrize("step", ["committed", "applying", "applied"])
-def test_add_then_everything_deleted(emulator, step):
+def test_add_then_everything_deleted(emulator: Emulator, step: str) -> None:
     """What it writes too late is of an old epoch: never seen, and taken back."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -68,12 +69,13 @@ def test_add_then_everything_deleted(emulator, step):
         assert other.delete_all() == 2
         sleeper.go()
     assert texts(other) == texts(open_store(emulator).scope(scope)) == []
-    assert Rows(emulator, scope).memories() == Rows(emulator, scope).history() == {}
+    assert not Rows(emulator, scope).memories()
+    assert not Rows(emulator, scope).history()
     remember(other, "new")
     Rows(emulator, scope).audit()
 
 
-def test_late_writer_stops_before_its_rows(emulator, monkeypatch):
+def test_late_writer_stops_before_its_rows(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "_LATE_SECONDS", 0.0)
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -85,7 +87,7 @@ def test_late_writer_stops_before_its_rows(emulator, monkeypatch):
     assert Rows(emulator, scope).memories() == {}
 
 
-def test_killed_before_it_could_take_its_rows_back(emulator):
+def test_killed_before_it_could_take_its_rows_back(emulator: Emulator) -> None:
     """Rows of an old epoch that nobody announced are seen by whoever loads the scope, and swept by the next writer."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -103,7 +105,7 @@ def test_killed_before_it_could_take_its_rows_back(emulator):
     Rows(emulator, scope).audit()
 
 
-def test_killed_in_the_middle_of_a_second_sweep(emulator):
+def test_killed_in_the_middle_of_a_second_sweep(emulator: Emulator) -> None:
     """Its history and its memories turn up between the sweeper's look at the one and at the other, and it dies."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -118,10 +120,11 @@ def test_killed_in_the_middle_of_a_second_sweep(emulator):
             rows = Rows(emulator, scope)
             assert len(rows.memories()) == len(rows.history()) == 1
             sweeper.go()
-    assert rows.memories() == rows.history() == {}
+    assert not rows.memories()
+    assert not rows.history()
 
 
-def test_killed_between_two_late_batches(emulator, monkeypatch):
+def test_killed_between_two_late_batches(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frozen between its memories, which are swept with all others, and their history, which nothing visible tells of:
     a day later, when nobody can be that late any more, the next writer looks once more."""
     scope = fresh_scope()
@@ -148,7 +151,7 @@ def test_killed_between_two_late_batches(emulator, monkeypatch):
     rows.audit()
 
 
-def test_killed_while_it_takes_its_rows_back(emulator):
+def test_killed_while_it_takes_its_rows_back(emulator: Emulator) -> None:
     """History goes first, so that what is left is memory rows, which whoever loads the scope sees."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -166,7 +169,7 @@ def test_killed_while_it_takes_its_rows_back(emulator):
     rows.audit()
 
 
-def test_roll_forward_of_another_writer_after_everything_was_deleted(emulator):
+def test_roll_forward_of_another_writer_after_everything_was_deleted(emulator: Emulator) -> None:
     """The sleeper is finishing a dead writer's commit when the scope is emptied."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -183,7 +186,7 @@ def test_roll_forward_of_another_writer_after_everything_was_deleted(emulator):
     Rows(emulator, scope).audit()
 
 
-def test_old_redo_record_is_not_applied_late(emulator, monkeypatch):
+def test_old_redo_record_is_not_applied_late(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process slept for days between its snapshot, which shows an unfinished commit, and its own commit."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -203,7 +206,7 @@ def test_old_redo_record_is_not_applied_late(emulator, monkeypatch):
     Rows(emulator, scope).audit()
 
 
-def test_sweep_overtaken_by_an_add(emulator):
+def test_sweep_overtaken_by_an_add(emulator: Emulator) -> None:
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
     remember(other, "a", "b")
@@ -215,7 +218,7 @@ def test_sweep_overtaken_by_an_add(emulator):
     Rows(emulator, scope).audit()
 
 
-def test_asleep_before_its_commit(emulator):
+def test_asleep_before_its_commit(emulator: Emulator) -> None:
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
     (old,) = remember(other, "v1")
@@ -224,12 +227,12 @@ def test_asleep_before_its_commit(emulator):
         (added,) = remember(other, "more")
         with pytest.raises(Conflict) as conflict:
             sleeper.go()
-    assert conflict.value.changed == {old.id, added.id}
+    assert set(conflict.value.changed or ()) == {old.id, added.id}
     assert [m.text for m in conflict.value.latest.memories.values()] == ["v2", "more"]
     Rows(emulator, scope).audit()
 
 
-def test_frozen_process(emulator):
+def test_frozen_process(emulator: Emulator) -> None:
     """The same with a real frozen process, as Function Compute freezes an instance."""
     scope = fresh_scope()
     other = open_store(emulator).scope(scope)
@@ -244,7 +247,7 @@ def test_frozen_process(emulator):
     Rows(emulator, scope).audit()
 
 
-def test_conflict_in_the_middle_of_adds(emulator):
+def test_conflict_in_the_middle_of_adds(emulator: Emulator) -> None:
     """Two writers on the same base: one wins, the other learns what changed and can go on from there."""
     scope = fresh_scope()
     one, two = (open_store(emulator).scope(scope) for _ in range(2))
@@ -254,7 +257,7 @@ def test_conflict_in_the_middle_of_adds(emulator):
     changes = adding("two")
     with pytest.raises(Conflict) as conflict:
         two.commit(changes, base=base_two)
-    assert conflict.value.changed == {mine[0].id}
+    assert set(conflict.value.changed or ()) == {mine[0].id}
     two.commit(changes, base=conflict.value.latest)
     assert texts(one) == ["one", "two"]
     Rows(emulator, scope).audit()

@@ -1,10 +1,9 @@
-"""What the search service needs from the rest of the emulator, and the settings that the faults turn."""
+"""What the search service needs from the rest of the emulator."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from .values import Key, Row
+from ..values import Key, Row
 
 
 class RowStore(Protocol):
@@ -33,17 +32,3 @@ class Definitions(Protocol):
     def save(self, table: str, index: str, blob: bytes) -> None: ...
 
     def delete(self, table: str, index: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """How the index misbehaves. Times in seconds.
-
-    With several replicas, each lags by its own share of `lag` (the first by a `replicas`-th, the last by all of it)
-    and every search asks one of them, drawn with the seed: so answers may go back in time.
-    """
-
-    lag: float = 0.0
-    replicas: int = 1
-    ready_after: float = 0.0  # after CreateSearchIndex; until then Search answers that the index is not ready
-    seed: int = 0

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...store.model import Memory, text_hash
-from ..models.embedder import AddEmbedder, Embedder
-from ..unit_of_work import Unit
+from ..store.model import Memory, text_hash
+from .models.embedder import AddEmbedder, Embedder
+from .unit_of_work import UnitOfWork
 
 _MARK = "no_vector"
 
@@ -24,7 +24,7 @@ def as_refused(memory: Memory, model: str) -> Memory:
     return replace(memory, metadata={**memory.metadata, **_mark(memory.text, model)})
 
 
-def marked(unit: Unit, embedder: Embedder | None) -> Unit:
+def marked(unit: UnitOfWork, embedder: Embedder | None) -> UnitOfWork:
     """`unit`, in which the texts that the embedder refused are marked as such."""
     if isinstance(embedder, AddEmbedder):
         for text, why in embedder.without.items():
@@ -33,7 +33,7 @@ def marked(unit: Unit, embedder: Embedder | None) -> Unit:
     return unit
 
 
-def without_vector(unit: Unit, embedder: Embedder | None) -> Sequence[str]:
+def without_vector(unit: UnitOfWork, embedder: Embedder | None) -> Sequence[str]:
     """What to tell about the memories of `unit` that the embedder gave no vector; at most one sentence."""
     if not isinstance(embedder, AddEmbedder):
         return []

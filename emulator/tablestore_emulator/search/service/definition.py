@@ -5,10 +5,10 @@ from typing import Any
 
 from tablestore.protobuf import search_pb2 as pb
 
-from ..errors import invalid
-from .analysis import known_analyzer
-from .dates import check_format
-from .limits import DIMENSION, FIELDS, VECTOR_FIELDS
+from ...errors import invalid
+from ..index.analysis import known_analyzer
+from ..index.dates import check_format
+from ..limits import DIMENSION, FIELDS, VECTOR_FIELDS
 from .wire import analyzer, sorters
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import invalid
+from ...errors import invalid
+from ..schema import FieldSpec, FieldType
+from ..values import Value
 from .dates import milliseconds
 from .postings import NO_DOCS, Docs, Mask, Postings, Renumbering, Terms, documents, renumber
-from .schema import FieldSpec, FieldType
-from .values import Value
 
 KEYWORD_BYTES = 4096  # a longer value is stored but not indexed
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1

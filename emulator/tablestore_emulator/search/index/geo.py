@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import invalid
+from ...errors import invalid
+from ..schema import FieldSpec
 from .fields import Field
 from .postings import Docs, Renumbering, documents, renumber
-from .schema import FieldSpec
 
 EARTH_RADIUS = 6_371_008.7714  # metres, the mean radius, as Lucene has it
 _LATITUDE_STEP, _LONGITUDE_STEP = 180 / 2**32, 360 / 2**32

@@ -1,4 +1,4 @@
-"""One search index, or one replica of it: rows go in, ordered pages of hits come out."""
+"""The documents of an index: rows go in, and are known by number from then on."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
@@ -7,30 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import invalid, unsupported
-from .evaluate import Evaluator
-from .fields import Field, KeywordField, NumberField
-from .geo import GeoField
-from .nested import NestedField
-from .ordering import Cursor, arrange, cursor
+from ...errors import invalid, unsupported
+from ..schema import FieldSpec, IndexSpec
+from ..values import Key, Row, Value
+from .fields import Field
 from .postings import DROPPED, Mask
-from .query import Request, ScoreSort
-from .schema import FieldSpec, FieldType, IndexSpec
-from .texts import FuzzyField, TextField
-from .values import Key, Row, Value
 from .vectors import VectorField
 
-_KINDS: dict[FieldType, Callable[[FieldSpec], Field]] = {
-    FieldType.LONG: NumberField,
-    FieldType.DOUBLE: NumberField,
-    FieldType.BOOLEAN: NumberField,
-    FieldType.DATE: NumberField,
-    FieldType.KEYWORD: KeywordField,
-    FieldType.TEXT: lambda spec: (FuzzyField if spec.analyzer.name == "fuzzy" else TextField)(spec),
-    FieldType.VECTOR: VectorField,
-    FieldType.GEO_POINT: GeoField,
-    FieldType.NESTED: lambda spec: NestedField(spec, SearchIndex(IndexSpec.of((), *spec.parts))),
-}
+COMPACT_FROM = 4096  # dead documents
+
+# What a field's part of the index is made by; None for a type that is left out.
+FieldFactory = Callable[[FieldSpec], Field | None]
 
 
 @dataclass(slots=True)
@@ -41,31 +28,18 @@ class Document:
     row: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """`row.columns` lacks vectors: see `SearchIndex.columns`. `doc` is good until the next write."""
+class Documents:
+    """The documents of one index by number, and their fields.
 
-    key: Key
-    row: Row
-    score: float | None  # None unless a sorter asked for it
-    doc: int
+    Not thread-safe: its owner lets one caller in at a time.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    hits: list[Hit]
-    total: int
-    next_token: bytes | None
-
-
-class SearchIndex:
-    """Not thread-safe: its owner lets one caller in at a time."""
-
-    def __init__(self, spec: IndexSpec, *, compact_from: int = 4096) -> None:
+    def __init__(self, spec: IndexSpec, make_field: FieldFactory, *, compact_from: int = COMPACT_FROM) -> None:
         """Dead documents are swept out once there are `compact_from` of them and they outnumber the living."""
         self.spec = spec
         self._compact_from = compact_from
-        self._fields = {f.name: _KINDS[f.type](f) for f in spec.fields.values() if f.type in _KINDS and f.indexed}
+        made = {f.name: make_field(f) for f in spec.fields.values() if f.indexed}
+        self.fields = {name: field for name, field in made.items() if field is not None}
         self._documents: list[Document | None] = []  # by number; None is dead
         self._alive = bytearray()
         self._numbers: dict[Key, int] = {}
@@ -99,7 +73,7 @@ class SearchIndex:
             value = row.columns.get(spec.column)
             if value is None:
                 continue
-            field = self._fields.get(spec.name)
+            field = self.fields.get(spec.name)
             if field is not None:
                 field.add(number, value)
             if not isinstance(field, VectorField):
@@ -109,7 +83,7 @@ class SearchIndex:
         self._numbers[key] = number
 
     def _kill(self, number: int) -> None:
-        for field in self._fields.values():
+        for field in self.fields.values():
             field.remove(number)
         self._documents[number] = None
         self._alive[number] = 0
@@ -123,13 +97,13 @@ class SearchIndex:
     def _compact(self) -> None:
         alive = self.alive()
         renumbering = np.where(alive, np.cumsum(alive) - 1, DROPPED).astype(np.int64)
-        for field in self._fields.values():
+        for field in self.fields.values():
             field.remap(renumbering)
         self._documents = [d for d in self._documents if d is not None]
         self._alive = bytearray(b"\x01" * len(self._documents))
         self._numbers = {d.key: number for number, d in enumerate(self._documents) if d is not None}
 
-    # -- what evaluation and ordering look at
+    # -- reading
 
     @property
     def size(self) -> int:
@@ -141,7 +115,7 @@ class SearchIndex:
 
     def field(self, name: str) -> Field:
         """Raises OTSParameterInvalid for an unknown field, OTSUnsupportOperation for one of a type left out."""
-        found = self._fields.get(name)
+        found = self.fields.get(name)
         if found is not None:
             return found
         spec = self.spec.fields.get(name)
@@ -152,11 +126,11 @@ class SearchIndex:
         raise unsupported(f"Searching field [{name}] of type {spec.type.name}")
 
     def key(self, doc: int) -> Key:
-        return self._document(doc).key
+        return self.document(doc).key
 
     def value(self, doc: int, spec: FieldSpec) -> Value | None:
         """What the document has in the field's column; None if nothing."""
-        return self._document(doc).row.columns.get(spec.column)
+        return self.document(doc).row.columns.get(spec.column)
 
     def key_places(self) -> NDArray[np.int64]:
         """By document number, its place in primary key order."""
@@ -169,42 +143,8 @@ class SearchIndex:
         """How many rows come before `key`, or at it too."""
         return (bisect_right if inclusive else bisect_left)(self._keys, key)
 
-    def _document(self, doc: int) -> Document:
+    def document(self, doc: int) -> Document:
+        """The living document of this number."""
         found = self._documents[doc]
         assert found is not None, "a dead document was looked at"  # noqa: S101 - an invariant of the masks
         return found
-
-    # -- reading
-
-    def search(self, request: Request) -> Page:
-        """One page. Raises OtsError for what the request gets wrong."""
-        evaluator = Evaluator(self)
-        matches = evaluator.run(request.query)
-        after = Cursor.of(request.token) if request.token else None
-        sort = after.sort if after else request.sort
-        offset = 0 if after else request.offset
-        ordered = arrange(self, matches, sort, after)
-        page = ordered[offset : offset + request.limit]
-        scored = any(isinstance(sorter, ScoreSort) for sorter in sort)
-        hits = [self._hit(int(doc), float(matches.scores[doc]) if scored else None) for doc in page]
-        # A full page of neighbours has a token even when they are all there are: there might be more of them in other
-        # partitions. The official SDK's own KNN test expects it.
-        more = len(ordered) > offset + len(page) or (evaluator.cut and len(page) == request.limit)
-        # Without any sort, as in an index with nested fields, there is nothing to go on from.
-        token = cursor(self, matches, sort, int(page[-1])).token() if sort and len(page) and more else None
-        return Page(hits, int(matches.mask.sum()), token)
-
-    def columns(self, hit: Hit) -> dict[str, Value]:
-        """What the index itself can return of a hit, in the state that it knows; primary key columns left out."""
-        found: dict[str, Value] = {}
-        for name in self.spec.returnable():
-            field = self._fields.get(name)
-            stored = hit.row.columns.get(name)
-            value = field.column(hit.doc) if isinstance(field, VectorField) else stored
-            if value is not None:
-                found[name] = value
-        return found
-
-    def _hit(self, doc: int, score: float | None) -> Hit:
-        document = self._document(doc)
-        return Hit(document.key, document.row, score, doc)

@@ -7,12 +7,12 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 from tablestore.protobuf import search_pb2 as pb
 
-from ..errors import invalid, unsupported
-from ..protocol.plainbuffer import Value, check_variant, from_variant
-from ..protocol.protobufs import parse
-from . import query as q
-from .limits import DEPTH, SUB_QUERIES, TERMS, TOP_K, WILDCARD
-from .schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric
+from ...errors import invalid, unsupported
+from ...protocol.plainbuffer import Value, check_variant, from_variant
+from ...protocol.protobufs import parse
+from ..limits import DEPTH, SUB_QUERIES, TERMS, TOP_K, WILDCARD
+from ..query import queries as q
+from ..schema import Analyzer, FieldSpec, FieldType, IndexSpec, Metric
 
 _MODES = {pb.SORT_MODE_MIN: "min", pb.SORT_MODE_MAX: "max", pb.SORT_MODE_AVG: "avg"}
 

@@ -6,16 +6,17 @@ from typing import Any
 
 from tablestore.protobuf import search_pb2 as pb
 
-from ..errors import OtsError, invalid
-from ..faults import Faults
-from ..protocol.plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
-from ..protocol.protobufs import parse
-from . import definition, limits
-from .index import Hit, SearchIndex
+from ...errors import OtsError, invalid
+from ...faults import Faults
+from ...protocol.plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
+from ...protocol.protobufs import parse
+from .. import limits
+from ..query.queries import Request
+from ..search_index import Hit, SearchIndex
+from ..values import Key, Row
+from . import definition
 from .ports import Definitions, RowStore
-from .query import Request
 from .replicas import Clock, Replicas
-from .values import Key, Row
 from .wire import index_spec
 from .wire import request as search_request
 

@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from ..faults import Faults
-from .index import SearchIndex
-from .schema import IndexSpec
-from .values import Key, Row
+from ...faults import Faults
+from ..schema import IndexSpec
+from ..search_index import SearchIndex
+from ..values import Key, Row
 
 Clock = Callable[[], float]  # seconds
 

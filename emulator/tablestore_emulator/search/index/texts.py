@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..schema import FieldSpec
 from . import phrases
 from .analysis import FUZZY_LIMIT, tokens
 from .fields import Field, TermField
 from .postings import DROPPED, NO_DOCS, CountedPostings, Docs, Renumbering, Terms, documents
-from .schema import FieldSpec
 
 Counts = NDArray[np.float64]
 

@@ -4,25 +4,22 @@ import fnmatch
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..errors import OtsError, invalid, unsupported
-from . import query as q
-from .fields import Field, KeywordField, NumberField, TermField
-from .geo import GeoField, asked_point
+from ...errors import OtsError, invalid, unsupported
+from ..index.documents import Documents
+from ..index.fields import Field, KeywordField, NumberField, TermField
+from ..index.geo import GeoField, asked_point
+from ..index.nested import NestedField
+from ..index.postings import Docs, Mask
+from ..index.texts import AnalyzedField, FuzzyField
+from ..index.vectors import VectorField, parse_vector
+from ..values import Value
+from . import queries as q
 from .minimum import required
-from .nested import NestedField
-from .postings import Docs, Mask
 from .scoring import Scores, rarity, saturation
-from .texts import AnalyzedField, FuzzyField
-from .values import Value
-from .vectors import VectorField, parse_vector
-
-if TYPE_CHECKING:
-    from .index import SearchIndex
-
 
 _ONE_SCORE: dict[str, Callable[[list[float]], float]] = {
     "none": lambda _: 0.0,
@@ -44,7 +41,7 @@ class Matches:
 class Evaluator:
     """Evaluates queries against one index as it is now."""
 
-    def __init__(self, index: "SearchIndex") -> None:
+    def __init__(self, index: Documents) -> None:
         self._index = index
         self._size = index.size
         self._alive = index.alive()
