@@ -5,7 +5,6 @@ ConfigurationError with one readable line per mistake. No line ever holds a valu
 Names and defaults come from the reference's documentation (section 5.2) and its release 1.3.1; the last group is ours.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -24,7 +23,7 @@ from pydantic import (
 )
 
 from .scope import InvalidName, valid_name
-from .values import key_mistake, mistake, trimmed
+from .values import folder, json_list, key_mistake, mistake, trimmed
 
 APP_NAME = "tablestore-openmemory-mcp"
 
@@ -60,15 +59,6 @@ class ConfigurationError(Exception):
         self.lines = lines
 
 
-def _json_list(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('write a JSON list of strings, such as ["delete_all_memories"]') from None
-
-
 def _name(what: str) -> BeforeValidator:
     def check(value: Any) -> Any:
         try:
@@ -77,15 +67,6 @@ def _name(what: str) -> BeforeValidator:
             raise ValueError(str(e)) from None
 
     return BeforeValidator(check)
-
-
-def _place(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return Path(value).expanduser().absolute()  # what is printed to be pasted holds in any working directory
-    except RuntimeError:
-        raise ValueError(f"{value} names a user that this machine does not know") from None
 
 
 _URL = r"^https?://\S+$"
@@ -141,9 +122,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    # --- the address
     server_host: str = "0.0.0.0"  # noqa: S104 - the reference's default; strangers get 401, see server/auth
     server_port: Port = 8765
 
+    # --- Tablestore
     tablestore_instance_name: str | None = None
     tablestore_endpoint: str | None = Field(
         None,
@@ -162,6 +145,7 @@ class Settings(BaseModel):
     tablestore_search_memory_limit: int = Field(10, ge=1, le=1000)
     tablestore_search_memory_min_score: float = Field(0.0, ge=0, le=1)
 
+    # --- the models, and what they are asked
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     embedder_api_key: SecretStr | None = None  # the LLM's, unless the embedder is another's
@@ -171,18 +155,22 @@ class Settings(BaseModel):
     mem0_fact_extraction_prompt: str | None = None
     mem0_update_memory_prompt: str | None = None
 
+    # --- the tools
     tool_add_memories_description: str = ADD_DESCRIPTION
     tool_search_memories_description: str = SEARCH_DESCRIPTION
     tool_list_memories_description: str = LIST_DESCRIPTION
     tool_delete_all_memories_description: str = DELETE_ALL_DESCRIPTION
     extra_tools: bool = False  # get_memory, update_memory, delete_memories, memory_history
     tool_user_id_argument: bool = False  # the reference's: tools may name another user, if the token allows
-    tool_black_list: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()
+    tool_black_list: Annotated[tuple[str, ...], BeforeValidator(json_list)] = ()
+    # --- whose memory it is over stdio
     mcp_stdio_user_id: Name = "stdio_default_user"
     mcp_stdio_client_name: Name = "stdio_default_client"
 
+    # --- the store (from here on the settings are ours)
     store: Literal["auto", "embedded", "tablestore"] = "auto"
-    data_dir: Annotated[Path, BeforeValidator(_place)] = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
+    data_dir: Annotated[Path, BeforeValidator(folder)] = Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
+    # --- who may come in
     mcp_auth: Literal["auto", "token", "jwt", "anonymous"] = "auto"  # see server/auth
     mcp_public_url: str | None = Field(  # behind a proxy; implies tokens
         None,
@@ -196,9 +184,11 @@ class Settings(BaseModel):
     mcp_auth_audience: str | None = None
     mcp_auth_jwks_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     mcp_auth_user_claim: str = "sub"
-    mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(_json_list)] = ()  # web pages that may call us
+    mcp_allowed_origins: Annotated[tuple[str, ...], BeforeValidator(json_list)] = ()  # web pages that may call us
+    # --- what the host tells
     fc_function_name: str | None = None  # set by Function Compute: no one is local there
     host_credentials: bool = False  # found by `load`: the keys are the machine's or the role's, which may renew them
+    # --- how memories are made and kept
     memory_pipeline: Literal["reconcile", "additive", "verbatim"] | None = None  # unset: see `pipeline`
     max_text_length: int = Field(32_000, ge=1, le=500_000)  # characters, of one add or query
     exact_search_limit: int = Field(2_000, ge=0)  # memories per scope; above it the search index helps
@@ -208,20 +198,22 @@ class Settings(BaseModel):
     add_fallback: Literal["error", "verbatim"] = "error"  # what an add does while the LLM is away
     allow_credentials: bool = False  # whether texts that look like keys or passwords are stored
     llm_calls_per_user_per_day: int = Field(0, ge=0)  # 0: without bound
+    # --- workers, and how long they may take
     add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
     search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
-    shutdown_grace: float = Field(
-        30, ge=0, le=600
-    )  # seconds running calls may take after SIGTERM, or after stdin ended
+    shutdown_grace: float = Field(30, ge=0, le=600)  # seconds that running calls have after SIGTERM, or stdin's end
+    # --- bounds
     max_body_size: int = Field(4_194_304, ge=1024)  # bytes of one HTTP request, or of one line over stdio
     max_result_size: int = Field(1_000_000, ge=10_000)  # bytes of one tool result
     max_sessions: int = Field(1_000, ge=1)  # SSE streams of this process
     max_sessions_per_user: int = Field(64, ge=1)
     max_requests_per_minute: int = Field(600, ge=1)  # tool calls of one user on this process
     max_calls_per_session: int = Field(32, ge=1)  # unanswered at once
+    # --- streams
     sse_relay: Literal["auto", "on", "off"] = "auto"  # whether instances hand messages to each other; see server/relay
     session_idle_timeout: float = Field(21_600, gt=0)  # seconds without a message until a stream is closed
+    # --- the log
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod

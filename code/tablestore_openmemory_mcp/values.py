@@ -1,6 +1,9 @@
-"""What every variable's value has in common, whatever it is for."""
+"""How the values of variables are read, whatever they are for."""
 
+import json
 import unicodedata
+from pathlib import Path
+from typing import Any
 
 _INVISIBLE = "\ufeff\u200b\u2060"  # a byte order mark and blanks without width, which come along when a person copies
 
@@ -32,3 +35,23 @@ def key_mistake(value: str) -> str | None:
     if not (value.isascii() and value.isprintable()):
         return "it holds a character that no key has"
     return None
+
+
+def json_list(value: Any) -> Any:
+    """What a variable holds as JSON. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('write a JSON list of strings, such as ["delete_all_memories"]') from None
+
+
+def folder(value: Any) -> Any:
+    """A variable's path, absolute, with ~ resolved. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return Path(value).expanduser().absolute()  # what is printed to be pasted holds in any working directory
+    except RuntimeError:
+        raise ValueError(f"{value} names a user that this machine does not know") from None
