@@ -46,7 +46,6 @@ DELETE_ALL_DESCRIPTION = (
     "Delete ALL memories of the user, for good. Call it only when the user has clearly asked for exactly that."
 )
 
-
 MIN_SECRET = 32  # characters
 MIN_DIFFERENT = 8  # of them: "xxxx…" is long, but no secret
 
@@ -122,7 +121,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    # --- the address
+    # --- address
     server_host: str = "0.0.0.0"  # noqa: S104 - the reference's default; strangers get 401, see server/auth
     server_port: Port = 8765
 
