@@ -46,6 +46,7 @@ def one_word(chance: random.Random) -> str:
 
 
 TEXTS = [sentence, chinese, all_new, one_word]
+TAKES_LONG = {chinese, all_new}  # under tracemalloc, of eighty scopes
 
 
 def snapshot_of(scope: Scope, text: Text, count: int) -> PlainSnapshot:
@@ -75,7 +76,9 @@ def measured(work: Callable[[], object]) -> int:
     return held
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, marks=[pytest.mark.slow] * (text in TAKES_LONG)) for text in TEXTS]
+)
 def test_many_scopes_hold_no_more_than_one_bound(text: Text) -> None:
     bound = 4 * MEGABYTE
     snapshots: list[weakref.ref[PlainSnapshot]] = []
@@ -122,7 +125,7 @@ def rare(chance: random.Random) -> str:
 
 
 @pytest.mark.parametrize("emptied", [False, True], ids=["kept", "deleted but for one"])
-@pytest.mark.parametrize(("text", "each"), [(sentence, 60), (rare, 30)])
+@pytest.mark.parametrize(("text", "each"), [(sentence, 60), pytest.param(rare, 30, marks=pytest.mark.slow)])
 def test_what_both_caches_hold_is_bounded(emulator: Emulator, text: Text, each: int, emptied: bool) -> None:
     """Over the real store, whose cache holds two of these scopes: the others' snapshots are kept by nobody."""
     settings = Settings.load(environ(emulator, TABLESTORE_VECTOR_DIMENSION="512"))

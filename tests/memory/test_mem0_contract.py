@@ -114,7 +114,15 @@ def test_mem0_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert "secret text" not in caplog.text
     assert "a memory's text" not in caplog.text
     assert os.environ.get("MEM0_TELEMETRY") is None
-    assert logging.getLogger("urllib3").isEnabledFor(logging.WARNING)
+
+
+def test_mem0_silences_nobody_else() -> None:
+    """It sets urllib3's level when imported; in a process of its own, since other tests import other libraries."""
+    code = (
+        "import logging; from tablestore_openmemory_mcp.memory.mem0 import engine; "
+        "assert logging.getLogger('urllib3').isEnabledFor(logging.WARNING)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 WATCHER = """

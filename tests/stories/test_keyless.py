@@ -15,10 +15,11 @@ def test_the_first_start_says_what_a_person_needs(keyless: Server) -> None:
 
 
 def test_what_was_remembered_survives_kill_9(tmp_path: Path) -> None:
-    with Server(tmp_path) as server, over_sse(server.url("cline", "ann")) as client:
-        client.add("常量全部采用大写字母加下划线进行命名")
-        client.add("Lives in Berlin, on the third floor")
-        server.kill()
+    with Server(tmp_path) as server:
+        with over_sse(server.url("cline", "ann")) as client:
+            client.add("常量全部采用大写字母加下划线进行命名")
+            client.add("Lives in Berlin, on the third floor")
+        server.kill()  # the SDK's own client may end with an error when its stream breaks
     with Server(tmp_path) as again, over_sse(again.url("cline", "ann")) as client:
         assert client.texts() == ["Lives in Berlin, on the third floor", "常量全部采用大写字母加下划线进行命名"]
         assert client.search("常量怎么命名")[0]["memory"] == "常量全部采用大写字母加下划线进行命名"

@@ -31,6 +31,7 @@ BODY_RATE = 8_192  # bytes per second
 KEEP_ALIVE = 120  # seconds between two requests; more than balancers wait (60), or they would meet a closed connection
 UNREAD_TIME = 120.0  # seconds in which a client must once have taken all that was written
 LINGER = 2.0  # seconds that we read on after a refusal: closed at once, the client would see a reset and no answer
+LINGER_BYTES = 4_194_304  # that are read then at most
 ANSWERED_EARLY = 10.0  # seconds for the rest of a body whose request is answered already
 
 _BATCH = 32  # connections that asyncio accepts in one go, before any of them is counted
@@ -85,6 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._peers = config.peers
         self._shared: dict[object, object] = {}  # e.g. what the operating system says of the peer
+        self._ignored = 0  # bytes after a refusal
         self._address = ""
         self._reading = Reading.NOTHING
         self._waits = True
@@ -142,6 +144,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            self._ignored += len(data)
+            if self._ignored > LINGER_BYTES:
+                self.cut()
+            return
         for at in range(0, len(data), MAX_HEAD):
             if self._deaf or self.transport.is_closing():
                 return
