@@ -72,8 +72,9 @@ def flip(path: Path, rng: random.Random) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.parametrize("rounds", [30, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("stopped", [True, False], ids=["stopped", "killed"])
-def test_flipped_bits_and_pages(tmp_path: Path, stopped: bool) -> None:
+def test_flipped_bits_and_pages(tmp_path: Path, stopped: bool, rounds: int) -> None:
     rows = filled(tmp_path / "whole", stopped=stopped)
     if not stopped:  # let the database have pages to be hit
         sqlite3.connect(tmp_path / "whole" / "tablestore.db").execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -81,7 +82,7 @@ def test_flipped_bits_and_pages(tmp_path: Path, stopped: bool) -> None:
     whole = looked_at(tmp_path / "whole")
     assert whole[0] == rows
     told = 0
-    for seed in range(150):
+    for seed in range(rounds):
         folder = tmp_path / str(seed)
         shutil.copytree(tmp_path / "whole", folder)
         if not stopped:
@@ -94,16 +95,17 @@ def test_flipped_bits_and_pages(tmp_path: Path, stopped: bool) -> None:
         except StorageError:  # a hit of the format's number: taken for a newer program's file
             assert folder.joinpath("tablestore.db").read_bytes()[60:64] != b"\0\0\0\2"
         shutil.rmtree(folder)
-    assert told > 100
+    assert told > rounds / 2
 
 
+@pytest.mark.parametrize("rounds", [10, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at", ["header", "frames"])
-def test_a_log_that_was_hit(tmp_path: Path, at: str) -> None:
+def test_a_log_that_was_hit(tmp_path: Path, at: str, rounds: int) -> None:
     """What comes after the hit would be lost without a word: SQLite takes it for the trace of a crash."""
     rows = filled(tmp_path / "whole", stopped=False)
     size = (tmp_path / "whole" / "tablestore.db-wal").stat().st_size
     assert size > 50 * 8192
-    for seed in range(40):
+    for seed in range(rounds):
         folder = tmp_path / str(seed)
         shutil.copytree(tmp_path / "whole", folder)
         rng = random.Random(seed)
