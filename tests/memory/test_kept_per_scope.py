@@ -24,6 +24,8 @@ from tablestore_openmemory_mcp.store.model import Memory
 from tablestore_openmemory_mcp.store.snapshot.snapshot import size_of
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
+pytestmark = pytest.mark.slow  # a minute or more; `.ci/run` runs it
+
 MEGABYTE = 1_000_000
 Text = Callable[[random.Random], str]
 

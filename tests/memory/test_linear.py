@@ -33,6 +33,8 @@ from tablestore_openmemory_mcp.scope import valid_name
 from tablestore_openmemory_mcp.server.caller import matches
 from tablestore_openmemory_mcp.store.model import text_hash
 
+pytestmark = pytest.mark.slow  # a minute or more; `.ci/run` runs it
+
 # Calls of `re` whose pattern is made of what someone else gave, and why that is bounded.
 _MADE_AT_RUN_TIME = {
     "tablestore_emulator.search.query.evaluate": "a wildcard pattern has at most 32 characters",
