@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from support.inprocess import PlainMemory, plain_app, serving
 from support.observed import descriptors, memory
 from support.processes import COMMAND, Server
 from support.wire import ACCEPT, RawSse, call, text_of, until
+from tablestore_openmemory_mcp.server.auth.peers.connection import connection_of
 from tablestore_openmemory_mcp.server.listening import protocol
 from tablestore_openmemory_mcp.server.listening.connections import Limits
 
@@ -318,10 +320,13 @@ async def test_when_all_are_at_work_the_next_is_told() -> None:
 async def test_requests_of_one_connection_share_what_was_learnt_of_it() -> None:
     """Such as what the operating system says of its other end, which is asked once."""
 
+    asked: Counter[object] = Counter()
+
     async def count(request: Request) -> Response:
-        shared = request.scope["extensions"]["connection"]
-        shared["asked"] = shared.get("asked", 0) + 1
-        return PlainTextResponse(str(shared["asked"]))
+        connection = connection_of(request.scope)
+        assert connection is not None
+        asked[connection] += 1
+        return PlainTextResponse(str(asked[connection]))
 
     app = Starlette(routes=[Route("/", count)])
     app.drain = lambda: None  # type: ignore[attr-defined]

@@ -11,19 +11,19 @@ import logging
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ..models.embedder import Embedder
+from ..search.spread import Script, script
 from ..search.tokens import tokens
 from ..validation import likeness_key
 
 logger = logging.getLogger(__name__)
 
-Script = Literal["cjk", "other"]
 
 # What was said, and a fact in it that shares no word with it. All of them are about different things.
 PAIRS: Mapping[Script, Sequence[tuple[str, str]]] = {
@@ -58,12 +58,6 @@ _DEVIATIONS = (1.0, 2.0)
 _PIECE, _MOST_PIECES = 300, 8  # characters of a long text that are compared at once; so many pieces at most
 _SUBJECT = re.compile(r"^\s*(?:the\s+)?(?:user(?:'s)?|用户|使用者)\s*(?:的)?\s*", re.IGNORECASE)
 _EXAMPLES = re.compile(r'"facts"\s*:\s*(\[[^\[\]]*\])')
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
-
-
-def script(text: str) -> Script:
-    """What `text` is mostly written in; a CJK character says as much as three others."""
-    return "cjk" if 3 * len(_CJK.findall(text)) >= len(text) / 2 else "other"
 
 
 class Bounds(NamedTuple):

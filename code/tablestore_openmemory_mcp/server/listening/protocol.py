@@ -72,7 +72,7 @@ class _Refused(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. `scope["extensions"]["connection"]` is a dict that all requests of a connection share."""
+    """One connection. What all its requests share is auth.peers.connection's affair."""
 
     config: Config
 
@@ -85,7 +85,6 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._peers = config.peers
-        self._shared: dict[object, object] = {}  # e.g. what the operating system says of the peer
         self._ignored = 0  # bytes after a refusal
         self._address = ""
         self._reading = Reading.NOTHING
@@ -175,7 +174,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         if self._reading is not Reading.HEAD:  # the second of a piece
             self._begin(Reading.HEAD, HEAD_TIME)
-        self.scope["extensions"] = {"connection": self._shared}
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
