@@ -5,7 +5,7 @@
     OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/evidence.py --model text-embedding-v4 --dimension 1024
 
 The contradicting pairs are those of contradictions.json. Unrelated are all pairs of facts from two fields of life
-(tests/memory/data/fields_of_life.json). The bars are those of memory/add/reconcile.py.
+(tests/memory/data/fields_of_life.json). The bars are those of memory/add/llm_decisions.py.
 """
 
 import argparse
@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 from embedders import Embed, add_arguments, chosen
 
-from tablestore_openmemory_mcp.memory.add import reconcile
-from tablestore_openmemory_mcp.memory.add.evidence import strength
-from tablestore_openmemory_mcp.memory.search.spread import spread_among
+from tablestore_openmemory_mcp.memory.add import llm_decisions
+from tablestore_openmemory_mcp.memory.add.same_subject import strength
+from tablestore_openmemory_mcp.memory.search.cosine_spread import spread_among
 
 HERE = Path(__file__).parent
 PAIRS, FIELDS = HERE / "data/contradictions.json", HERE.parent / "tests/memory/data/fields_of_life.json"
 VECTORS = FIELDS.with_name("fields_of_life_minilm.npz")
 BARS = {
-    "linked": reconcile._LINKED,
-    "linked deletion": reconcile._LINKED_DELETION,
-    "evident": reconcile._EVIDENT,
-    "linked, unsaid": reconcile._LINKED + reconcile._UNSAID,
-    "evident, unsaid": reconcile._EVIDENT + reconcile._UNSAID,
+    "linked": llm_decisions._LINKED,
+    "linked deletion": llm_decisions._LINKED_DELETION,
+    "evident": llm_decisions._EVIDENT,
+    "linked, unsaid": llm_decisions._LINKED + llm_decisions._UNSAID,
+    "evident, unsaid": llm_decisions._EVIDENT + llm_decisions._UNSAID,
 }
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 

@@ -23,9 +23,8 @@ from embedders import Embed, add_arguments, chosen
 from minilm import Array
 from question_sets import chinese, locomo_facts
 
-from tablestore_openmemory_mcp.memory.add.related import CLOSE, NEAR, NEAR_SHARE, ranked, share
-from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, Scores
-from tablestore_openmemory_mcp.memory.search.spread import (
+from tablestore_openmemory_mcp.memory.add.similar_memories import CLOSE, NEAR, NEAR_SHARE, ranked, share
+from tablestore_openmemory_mcp.memory.search.cosine_spread import (
     LEAST,
     UNRELATED,
     Script,
@@ -33,6 +32,7 @@ from tablestore_openmemory_mcp.memory.search.spread import (
     spread_among,
     spread_of_unrelated,
 )
+from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, Scores
 from tablestore_openmemory_mcp.store.model import Memory
 
 DATA = Path(__file__).parent / "data"

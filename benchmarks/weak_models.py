@@ -25,10 +25,10 @@ from tablestore_openmemory_mcp.memory.add.extraction import extract
 from tablestore_openmemory_mcp.memory.add.grounding import Grounding, examples_in
 from tablestore_openmemory_mcp.memory.context import AddContext
 from tablestore_openmemory_mcp.memory.mem0.engine import prompts
+from tablestore_openmemory_mcp.memory.models.answer_schemas import Form
 from tablestore_openmemory_mcp.memory.models.chat import Answer, ChatModel, Message
 from tablestore_openmemory_mcp.memory.models.embedder import AddEmbedder, Embedded, Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
-from tablestore_openmemory_mcp.memory.models.forms import Form
 from tablestore_openmemory_mcp.memory.models.structured_output import NotUnderstood
 
 DATA = Path(__file__).parent / "data" / "said.json"

@@ -30,13 +30,13 @@ def _composition() -> "Composition":
 
 def initialize(context: Any) -> None:
     """The instance's first hook; harmless when called again."""
-    from tablestore_openmemory_mcp.fc.builtin import initialize
+    from tablestore_openmemory_mcp.fc.builtin_runtime import initialize
 
     initialize(_composition())
 
 
 def handler(event: bytes | str, context: Any) -> dict[str, Any]:
     """Answer one event: an HTTP trigger's, or one of invocation.py's actions."""
-    from tablestore_openmemory_mcp.fc.builtin import answer
+    from tablestore_openmemory_mcp.fc.builtin_runtime import answer
 
     return answer(_composition(), json.loads(event or b"{}"), context)

@@ -24,7 +24,7 @@ TESTS = Path(__file__).parent
 MOST_MODULES = 12  # in one folder, the package's __init__ not counted
 
 # What each room of the server may import of the others. "values": the modules beside the rooms that know no room.
-VALUES = frozenset({"errors", "machine", "network", "normalization", "scope", "settings", "shared_attempt", "values"})
+VALUES = frozenset({"errors", "machine", "network", "normalization", "scope", "settings", "single_flight", "values"})
 ROOMS: dict[str, frozenset[str]] = {
     "store": VALUES,
     "memory": VALUES | {"store"},
@@ -186,7 +186,7 @@ RULES: list[tuple[Callable[[Sources], list[str]], str, str]] = [
     (sdks, f"{P}.memory.service", "from mem0.memory.main import Memory"),
     (models_know_nothing_of_an_add, f"{P}.memory.models.chat", "from ..add import planner"),
     (models_know_nothing_of_an_add, f"{P}.memory.models.chat", "from ..context import ScopeContext"),
-    (search_knows_nothing_of_an_add, f"{P}.memory.search.recall", "from ..add import related"),
+    (search_knows_nothing_of_an_add, f"{P}.memory.search.scope_search", "from ..add import similar_memories"),
     (environment, f"{P}.settings", "os.environ"),
     (environment, f"{P}.server.logs", "os.getenv('HOME')"),
     (environment, f"{P}.composition", "from os import environ"),
@@ -261,9 +261,9 @@ def test_no_module_holds_a_client(held: dict[str, Any]) -> None:
 def test_what_functions_keep_is_made_of_texts(held: dict[str, Any]) -> None:
     """A cache of a function is a global too: those that there are keep what they made of texts and numbers."""
     assert {name for name in held["cached"] if not name.endswith(".urlsplit")} == {
-        f"{P}.memory.search.folding._letters",
-        f"{P}.memory.search.folding._simplified",
-        f"{P}.memory.search.tokens._terms",
+        f"{P}.memory.search.unicode_folding._letters",
+        f"{P}.memory.search.unicode_folding._simplified",
+        f"{P}.memory.search.tokenizer._terms",
         "tablestore_emulator.protocol.auth._v4_key",
         "tablestore_emulator.search.index.dates._compile",
     }

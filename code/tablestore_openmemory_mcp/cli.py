@@ -130,8 +130,8 @@ def _serve_http(settings: Settings, composition: "Composition", environ: Mapping
     configure(settings.log_level)
     app = App(settings, composition, sse=sse)
     if settings.fc_function_name:
+        from .fc.deployment_notice import welcome
         from .fc.host import Host
-        from .fc.welcome import welcome
 
         print(welcome(settings), flush=True)
         serve(app, sockets, settings, Host(app, composition))

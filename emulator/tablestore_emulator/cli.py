@@ -70,7 +70,7 @@ def _serve(args: argparse.Namespace) -> int:
     from .emulator import Options, run
     from .faults import Faults, InvalidFault
     from .protocol.auth import access_keys
-    from .storage.storage import StorageError, StorageInUse
+    from .storage.sqlite_storage import StorageError, StorageInUse
 
     faults = Faults()
     try:
@@ -118,7 +118,7 @@ def _dump(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     logging.getLogger("tablestore").setLevel(logging.ERROR)
     from .storage.dump import dump_rows, dump_tables
-    from .storage.storage import StorageError
+    from .storage.sqlite_storage import StorageError
 
     try:
         for line in dump_rows(args.data, args.table) if args.table else dump_tables(args.data):

@@ -14,7 +14,7 @@ from .faults import Faults
 from .protocol.api import Api
 from .protocol.auth import Authenticator, Credential
 from .storage.engine import Engine
-from .storage.storage import Storage
+from .storage.sqlite_storage import Storage
 from .tables.catalog import Catalog
 from .wire.server import Server
 

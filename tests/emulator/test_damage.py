@@ -14,7 +14,7 @@ import tablestore as ots
 
 from support.emulator import Emulator, connect
 from support.tables import MAX, MIN, create_table, put, scan
-from tablestore_emulator.storage.storage import Storage, StorageDamaged, StorageError, StoredRow
+from tablestore_emulator.storage.sqlite_storage import Storage, StorageDamaged, StorageError, StoredRow
 
 ROWS = 120
 

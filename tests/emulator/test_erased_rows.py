@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tablestore_emulator.storage.storage import Storage, StoredRow
+from tablestore_emulator.storage.sqlite_storage import Storage, StoredRow
 from tablestore_emulator.storage.upkeep import Upkeep
 
 SECRET = b"SECRETTEXT"

@@ -7,7 +7,7 @@ from tablestore.protobuf import search_pb2, table_store_pb2
 from tablestore_emulator.protocol.api import Api
 from tablestore_emulator.protocol.plainbuffer import encode_buffer, encode_cell, encode_row, to_variant
 from tablestore_emulator.storage.engine import Engine
-from tablestore_emulator.storage.storage import Storage
+from tablestore_emulator.storage.sqlite_storage import Storage
 from tablestore_emulator.tables.catalog import Catalog
 
 

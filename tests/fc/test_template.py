@@ -126,7 +126,7 @@ def test_role_has_least_privilege() -> None:
     assert not [action for action in statement["Action"] if "*" in action or not action.startswith("ots:")]
     assert all(":instance/{{ tablestoreInstance }}" in resource for resource in statement["Resource"])
     # Exactly what the store asks of the SDK: no call that is refused, no right that is not needed.
-    gateway = (ROOT / "code" / "tablestore_openmemory_mcp" / "store" / "client" / "gateway.py").read_text()
+    gateway = (ROOT / "code" / "tablestore_openmemory_mcp" / "store" / "client" / "sdk_client.py").read_text()
     calls = re.findall(r'_call\("(\w+)"', gateway) + re.findall(r'(?:Put|Update|Delete): "(\w+)"', gateway)
     assert sorted(statement["Action"]) == sorted({f"ots:{call.title().replace('_', '')}" for call in calls})
 

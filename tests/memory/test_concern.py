@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablestore_openmemory_mcp.memory.add import evidence
-from tablestore_openmemory_mcp.memory.add.reconcile import Fact, Operation, Settled, settle
-from tablestore_openmemory_mcp.memory.models.parsing import Decision, decisions_in
-from tablestore_openmemory_mcp.memory.search.spread import Spread, spread_among
+from tablestore_openmemory_mcp.memory.add import same_subject
+from tablestore_openmemory_mcp.memory.add.llm_decisions import Fact, Operation, Settled, settle
+from tablestore_openmemory_mcp.memory.models.answer_parsing import Decision, decisions_in
+from tablestore_openmemory_mcp.memory.search.cosine_spread import Spread, spread_among
 from tablestore_openmemory_mcp.memory.validation import likeness_key
 from tablestore_openmemory_mcp.store.model import Memory
 
@@ -107,18 +107,18 @@ def untouched(done: Settled, shown: dict[str, Memory]) -> list[Memory]:
 def is_somewhere(fact: Fact, given: Situation, done: Settled) -> bool:
     by_id = {m.id: m for m in given.shown.values()}
     for o in done.operations:
-        if o.text and (likeness_key(o.text) == likeness_key(fact.text) or evidence.covers(o.text, fact.text)):
+        if o.text and (likeness_key(o.text) == likeness_key(fact.text) or same_subject.covers(o.text, fact.text)):
             return True
-        if o.event == "UPDATE" and o.memory_id and evidence.carries(o.text, fact.text, by_id[o.memory_id].text):
+        if o.event == "UPDATE" and o.memory_id and same_subject.carries(o.text, fact.text, by_id[o.memory_id].text):
             return True
     confirmed = [m for m in untouched(done, given.shown) if any(d.event == "NONE" for d in given.decisions)]
-    return any(evidence.agrees(fact.text, m.text) and strength_of(fact, m) >= 4 for m in confirmed) or any(
-        evidence.says_nothing_new(fact.text, m.text) for m in confirmed
+    return any(same_subject.agrees(fact.text, m.text) and strength_of(fact, m) >= 4 for m in confirmed) or any(
+        same_subject.says_nothing_new(fact.text, m.text) for m in confirmed
     )
 
 
 def strength_of(fact: Fact, memory: Memory) -> float:
-    return evidence.strength(fact.text, memory.text, fact.deviations.get(memory.id))
+    return same_subject.strength(fact.text, memory.text, fact.deviations.get(memory.id))
 
 
 @settings(max_examples=600, deadline=None)
@@ -128,7 +128,7 @@ def test_a_memory_that_nothing_said_is_about_stays_as_it_is(drawn: tuple[Languag
     done = given_.settled()
     stay = [m for m in given_.shown.values() if all(strength_of(f, m) < LINKED for f in given_.facts)]
     merged = {
-        m.id for m in stay if any(o.event == "UPDATE" and evidence.covers(o.text, m.text) for o in done.operations)
+        m.id for m in stay if any(o.event == "UPDATE" and same_subject.covers(o.text, m.text) for o in done.operations)
     }
     assert [m for m in stay if m.id not in merged and m not in untouched(done, given_.shown)] == []
 
@@ -187,7 +187,7 @@ def test_how_often_a_slip_reaches_a_memory_of_another_field(linked: bool, most: 
         seen += len(others)
         left = untouched(done, given_.shown)
         kept = [o.text for o in done.operations]
-        harmed += sum(m not in left and not any(evidence.covers(text, m.text) for text in kept) for m in others)
+        harmed += sum(m not in left and not any(same_subject.covers(text, m.text) for text in kept) for m in others)
     assert seen > 15_000
     assert harmed / seen <= most
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from support.fake_openai import FakeOpenAI
-from tablestore_openmemory_mcp.memory.models.parsing import Unparseable, cut_at, decisions_in, facts_in, sound
+from tablestore_openmemory_mcp.memory.models.answer_parsing import Unparseable, cut_at, decisions_in, facts_in, sound
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 

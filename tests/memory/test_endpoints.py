@@ -8,8 +8,8 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import ModelDenied, ModelTimedOut
-from tablestore_openmemory_mcp.memory.models.dialect import Dialect, adapted
-from tablestore_openmemory_mcp.memory.models.forms import facts_form, update_form
+from tablestore_openmemory_mcp.memory.models.answer_schemas import facts_form, update_form
+from tablestore_openmemory_mcp.memory.models.endpoint_dialect import Dialect, adapted
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import ConfigurationError, Settings

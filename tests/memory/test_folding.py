@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablestore_openmemory_mcp.memory.search import tokens as module
-from tablestore_openmemory_mcp.memory.search.folding import fold
+from tablestore_openmemory_mcp.memory.search import tokenizer as module
 from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex
-from tablestore_openmemory_mcp.memory.search.simplified import SIMPLIFIED, TRADITIONAL
-from tablestore_openmemory_mcp.memory.search.tokens import tokens
+from tablestore_openmemory_mcp.memory.search.simplified_chinese import SIMPLIFIED, TRADITIONAL
+from tablestore_openmemory_mcp.memory.search.tokenizer import tokens
+from tablestore_openmemory_mcp.memory.search.unicode_folding import fold
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Memory

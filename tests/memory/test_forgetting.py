@@ -6,8 +6,8 @@ import pytest
 
 from support.sentences import halves, lines, secrets
 from tablestore_openmemory_mcp.errors import InvalidInput
-from tablestore_openmemory_mcp.memory.add.forgetting import forgets_everything, is_forgetting, is_instruction
-from tablestore_openmemory_mcp.memory.credentials import refuse_credentials
+from tablestore_openmemory_mcp.memory.add.forget_commands import forgets_everything, is_forgetting, is_instruction
+from tablestore_openmemory_mcp.memory.credential_filter import refuse_credentials
 
 
 def _is_refused(text: str) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from support.fake_openai import STYLES, FakeOpenAI, Fault
 from support.plain_store import PlainStore
 from tablestore_openmemory_mcp.errors import InvalidInput, LimitExceeded, ModelDenied
-from tablestore_openmemory_mcp.memory.credentials import refuse_credentials
+from tablestore_openmemory_mcp.memory.credential_filter import refuse_credentials
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork, now_ms
 from tablestore_openmemory_mcp.scope import Scope

@@ -14,7 +14,7 @@ from support.emulator import Emulator
 from support.plain_store import PlainSnapshot
 from support.store import environ
 from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex, ScopeIndexes
-from tablestore_openmemory_mcp.memory.search.tokens import _terms
+from tablestore_openmemory_mcp.memory.search.tokenizer import _terms
 from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings

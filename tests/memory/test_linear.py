@@ -25,8 +25,8 @@ from support.growth import UNITS, fragments, growing
 from tablestore_emulator.search.index import analysis, dates, phrases
 from tablestore_emulator.search.query import minimum
 from tablestore_emulator.search.schema import Analyzer
-from tablestore_openmemory_mcp.memory.models.parsing import cut_at, decisions_in, entries_in, facts_in
-from tablestore_openmemory_mcp.memory.search.tokens import containment, tokens
+from tablestore_openmemory_mcp.memory.models.answer_parsing import cut_at, decisions_in, entries_in, facts_in
+from tablestore_openmemory_mcp.memory.search.tokenizer import containment, tokens
 from tablestore_openmemory_mcp.memory.validation import checked_text
 from tablestore_openmemory_mcp.normalization import normalized
 from tablestore_openmemory_mcp.scope import valid_name
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.slow  # a minute or more; `.ci/run` runs it
 # Calls of `re` whose pattern is made of what someone else gave, and why that is bounded.
 _MADE_AT_RUN_TIME = {
     "tablestore_emulator.search.query.evaluate": "a wildcard pattern has at most 32 characters",
-    "tablestore_openmemory_mcp.memory.models.lenient": "one of a few quotation marks, escaped",
+    "tablestore_openmemory_mcp.memory.models.lenient_json": "one of a few quotation marks, escaped",
     "tablestore_emulator.search.index.dates": "made of our own pieces, each of a fixed width",
     "tablestore_emulator.rows.filters": "at most two repeats, on texts of at most 512 characters",
 }
@@ -92,8 +92,8 @@ def _is_searched(tree: ast.AST, name: str) -> bool:
 def test_patterns_are_found() -> None:
     found = {module: _patterns(module) for module in _MODULES}
     assert sum(map(len, found.values())) > 50
-    assert len(found["tablestore_openmemory_mcp.memory.credentials"]) > 15
-    assert {searched for _, searched in found["tablestore_openmemory_mcp.memory.credentials"]} == {True, False}
+    assert len(found["tablestore_openmemory_mcp.memory.credential_filter"]) > 15
+    assert {searched for _, searched in found["tablestore_openmemory_mcp.memory.credential_filter"]} == {True, False}
     assert len(found["tablestore_emulator.search.index.analysis"]) > 1
 
 

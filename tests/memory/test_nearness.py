@@ -13,12 +13,19 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault
 from support.fake_openai import vectors as fake_vectors
 from support.plain_store import PlainScopeStore, PlainSnapshot, PlainStore
-from tablestore_openmemory_mcp.memory.add.related import MOST, NEAR, Nearby, nearest, ranked
+from tablestore_openmemory_mcp.memory.add.similar_memories import MOST, NEAR, Nearby, nearest, ranked
 from tablestore_openmemory_mcp.memory.context import ScopeContext
 from tablestore_openmemory_mcp.memory.models.embedder import BATCH, Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.search.cosine_spread import (
+    ASSUMED,
+    SCRIPTS,
+    UNRELATED,
+    Script,
+    Spreads,
+    spread_among,
+)
 from tablestore_openmemory_mcp.memory.search.scope_index import ScopeIndex
-from tablestore_openmemory_mcp.memory.search.spread import ASSUMED, SCRIPTS, UNRELATED, Script, Spreads, spread_among
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.memory.unit_of_work import UnitOfWork
 from tablestore_openmemory_mcp.scope import Scope

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablestore_openmemory_mcp.memory.add.forgetting import is_forgetting
-from tablestore_openmemory_mcp.memory.add.reconcile import Fact, settle
-from tablestore_openmemory_mcp.memory.models.parsing import (
+from tablestore_openmemory_mcp.memory.add.forget_commands import is_forgetting
+from tablestore_openmemory_mcp.memory.add.llm_decisions import Fact, settle
+from tablestore_openmemory_mcp.memory.models.answer_parsing import (
     Decision,
     Unparseable,
     cut_at,

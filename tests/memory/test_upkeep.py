@@ -11,11 +11,11 @@ import pytest
 from support.fake_openai import FakeOpenAI, Fault, protocol
 from support.plain_store import PlainSnapshot, PlainStore
 from tablestore_openmemory_mcp.errors import LimitExceeded, StoreUnavailable
-from tablestore_openmemory_mcp.memory.search import improving
+from tablestore_openmemory_mcp.memory.search import scope_upkeep
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.memory.unit_of_work import COMMIT_BYTES, UnitOfWork, now_ms
 from tablestore_openmemory_mcp.scope import Scope
-from tablestore_openmemory_mcp.store.commit.redo import MAX_BYTES, Redo, encode_redo, nbytes
+from tablestore_openmemory_mcp.store.commit.redo_record import MAX_BYTES, Redo, encode_redo, nbytes
 from tablestore_openmemory_mcp.store.model import Memory
 from tablestore_openmemory_mcp.store.store import TablestoreStore
 
@@ -219,8 +219,8 @@ def test_an_outage_in_the_middle_keeps_what_came_before(
 
 
 def test_what_is_remembered_of_failures_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(improving, "_MOST_RESTING", 10)
-    improver = improving.Improver(None)
+    monkeypatch.setattr(scope_upkeep, "_MOST_RESTING", 10)
+    improver = scope_upkeep.Improver(None)
     for n in range(50):
         improver.rest(Scope("u", str(n)))
     assert len(improver._resting) == 10

@@ -5,7 +5,7 @@ import pytest
 
 from support.inprocess import plain_app, serving
 from support.wire import ACCEPT, RawSse, call
-from tablestore_openmemory_mcp.server.auth.local import is_local, is_loopback_name
+from tablestore_openmemory_mcp.server.auth.loopback import is_local, is_loopback_name
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from support import discretion
 from support.clients import ToolFailed, over_sse
 from support.processes import Server
 from tablestore_openmemory_mcp.server import logs
+from tablestore_openmemory_mcp.server.log_repeats import PER_MINUTE
 from tablestore_openmemory_mcp.server.logs import JsonFormatter
-from tablestore_openmemory_mcp.server.repeated_lines import PER_MINUTE
 
 WORDS = "my doctor says that I have to eat less salt"
 

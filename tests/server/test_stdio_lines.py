@@ -17,7 +17,7 @@ from support.processes import START, alive, clean_environ, wait_until
 from support.stdio import INITIALIZE, INITIALIZED, PING, STDIO, StdioServer, line, one_shot
 from support.wire import call, text_of
 from tablestore_openmemory_mcp.server.transports.messages import parse, refusal
-from tablestore_openmemory_mcp.server.transports.pipe import lines
+from tablestore_openmemory_mcp.server.transports.stdio_streams import lines
 
 BOM = "\ufeff".encode()
 

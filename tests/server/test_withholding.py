@@ -23,7 +23,7 @@ from tablestore_openmemory_mcp.errors import (
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.server.auth.tokens import Tokens
 from tablestore_openmemory_mcp.server.caller import Principal
-from tablestore_openmemory_mcp.server.tools.withholding import names_a_place, said_to
+from tablestore_openmemory_mcp.server.tools.error_redaction import names_a_place, said_to
 
 SECRET = "withholding" * 4
 STRANGERS = [

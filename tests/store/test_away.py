@@ -12,7 +12,7 @@ import pytest
 from support.emulator import Emulator
 from support.store import fresh_scope, open_store, remember, texts
 from tablestore_openmemory_mcp.errors import StoreError, StoreUnavailable
-from tablestore_openmemory_mcp.shared_attempt import SharedAttempt
+from tablestore_openmemory_mcp.single_flight import SharedAttempt
 
 CALLS = 6
 

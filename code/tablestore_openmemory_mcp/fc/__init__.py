@@ -4,7 +4,7 @@ host.py       the ASGI layer around the application: request ids, credentials, l
 context.py    what the platform says about a request, in its headers
 lifecycle.py  /initialize and /pre-stop
 invocation.py plain events, as `s invoke` sends them, answered through the same application
-events.py     the events of the built-in runtimes, for Mangum; builtin.py serves them
+events.py     the events of the built-in runtimes, for Mangum; builtin_runtime.py serves them
 operator.py   what needs MCP_MINT_KEY: tokens by event
-welcome.py    what the operator reads after a deployment
+deployment_notice.py  what the operator reads after a deployment
 """

@@ -9,8 +9,8 @@ from starlette.types import Receive, Scope, Send
 
 from ..composition import Composition
 from ..server.app import App
-from ..server.bodies import BodyTooLarge, read_body
 from ..server.logs import REQUEST_ID
+from ..server.request_bodies import BodyTooLarge, read_body
 from .context import HTTP_TRIGGER, RequestContext, without_secrets
 from .invocation import Invocations
 from .lifecycle import Lifecycle

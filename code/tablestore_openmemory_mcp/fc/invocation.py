@@ -16,8 +16,8 @@ from starlette.types import Scope as AsgiScope
 from ..composition import Composition
 from ..errors import ServiceError
 from ..scope import InvalidName, Scope
+from .deployment_notice import public_status, status
 from .operator import is_operator, token
-from .welcome import public_status, status
 
 TOOLS = {
     "add": ("add_memories", "text"),

@@ -16,7 +16,7 @@ from ..commands.token import lifetime, pattern
 from ..composition import Composition
 from ..errors import InvalidInput
 from ..settings import Settings
-from .welcome import MINT, pasted
+from .deployment_notice import MINT, pasted
 
 
 def is_operator(settings: Settings, event: dict[str, Any]) -> bool:

@@ -12,19 +12,19 @@ from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
 from .add.planner import Planner
+from .commit_retry import write
 from .context import AddContext, ScopeContext
-from .credentials import refuse_credentials
+from .credential_filter import refuse_credentials
 from .model import AddResult, Hit, Outcome, Page, Progress
 from .models.chat import ChatModel
 from .models.embedder import AddEmbedder, Embedder, row
 from .models.endpoint import Endpoint
 from .paging import page
-from .search.recall import Recall
 from .search.scope_index import ScopeIndexes
-from .unembedded import marked, without_vector
+from .search.scope_search import Recall
+from .unembeddable import marked, without_vector
 from .unit_of_work import UnitOfWork, now_ms
 from .validation import checked_text
-from .writing import write
 
 if TYPE_CHECKING:
     from .add.cycle import AddCycle

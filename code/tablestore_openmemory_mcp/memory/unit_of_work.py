@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..store.commit.redo import MAX_BYTES, nbytes
+from ..store.commit.redo_record import MAX_BYTES, nbytes
 from ..store.model import Change, Memory, Snapshot, Vector
 from .model import Outcome
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from .caller import Caller
-from .repeated_lines import Repeats
+from .log_repeats import Repeats
 
 OURS = ("tablestore_openmemory_mcp", "tablestore_emulator")
 CALLS = logging.getLogger("tablestore_openmemory_mcp.calls")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..scope import Scope
-from .client.gateway import PATIENCE, Gateway
+from .client.sdk_client import PATIENCE, Gateway
 from .commit.committer import Committer
 from .commit.heads import Heads
 from .commit.rows import ScopeRows, committed_history, read_history

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import StoreError
 from .client.failures import OutcomeUnknown
-from .client.gateway import PATIENCE, Gateway
 from .client.requests import HIGHEST, LOWEST, Cells, Delete, Get, Guard, Key, Put, Range, Update
+from .client.sdk_client import PATIENCE, Gateway
 from .commit.tables import Tables
 
 

@@ -11,9 +11,9 @@ from .client.connection import CloudConnector, Connector, Credentials
 from .client.embedded import EmbeddedConnector
 
 if TYPE_CHECKING:  # numpy and the SDK come with the first call
+    from .assembly import StoreComponents
     from .commit.heads import Holding
     from .commit.sweeper import Step
-    from .components import StoreComponents
     from .model import ScopeStore
     from .session_rows import SessionRows
 
@@ -87,7 +87,7 @@ class TablestoreStore:
     def _built(self) -> StoreComponents:
         with self._lock:
             if self._components is None:
-                from .components import StoreComponents  # brings the SDK: 0.4 s, 50 MB
+                from .assembly import StoreComponents  # brings the SDK: 0.4 s, 50 MB
 
                 self._components = StoreComponents(self._settings, self._connector, self._step, self._snapshot_bytes)
             return self._components

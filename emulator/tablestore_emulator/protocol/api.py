@@ -12,7 +12,7 @@ from ..rows.reads import Reads
 from ..rows.writes import Writes
 from ..search.service.rowstore import search_service
 from ..storage.engine import Engine
-from ..tables.tables import Tables
+from ..tables.operations import Tables
 from .protobufs import parse
 
 Handler = Callable[[Any], Any]

@@ -13,7 +13,7 @@ from ..errors import OtsError, invalid
 from ..storage.engine import Engine
 from .limits import BATCH_GET_ROWS, BATCH_WRITE_BYTES, BATCH_WRITE_ROWS
 from .reads import Reads
-from .rows import View
+from .row import View
 from .writes import Writes
 
 

@@ -7,11 +7,11 @@ from tablestore.protobuf import table_store_pb2 as pb
 from ..errors import invalid
 from ..protocol.plainbuffer import WireRow, decode_one, decode_row, encode_buffer, encode_row
 from ..storage.engine import Engine
-from ..storage.storage import StoredRow
+from ..storage.sqlite_storage import StoredRow
 from ..tables.catalog import Table
 from .keys import encode_key
 from .limits import RANGE_BYTES, RANGE_ROWS
-from .rows import View, capacity_units, read
+from .row import View, capacity_units, read
 from .schema import RANGE_MARKERS, check_key
 
 

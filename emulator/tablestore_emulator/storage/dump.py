@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..protocol.plainbuffer import decode_row, from_variant
-from .storage import StorageError, check_format
+from .sqlite_storage import StorageError, check_format
 
 
 def dump_tables(directory: Path) -> Iterator[str]:

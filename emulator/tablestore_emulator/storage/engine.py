@@ -9,7 +9,7 @@ from ..faults import Faults
 from ..protocol.plainbuffer import WireRow, decode_row
 from ..tables.catalog import Catalog, Table
 from ..tables.indexes import entries
-from .storage import Storage, StoredRow
+from .sqlite_storage import Storage, StoredRow
 
 UNWRITABLE = "The data directory cannot be written"
 

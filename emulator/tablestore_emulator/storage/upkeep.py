@@ -4,7 +4,7 @@ import logging
 import sqlite3
 import time
 
-from .storage import Storage, StorageDamaged
+from .sqlite_storage import Storage, StorageDamaged
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 from ..errors import OtsError
-from ..storage.storage import Storage
+from ..storage.sqlite_storage import Storage
 
 PRIMARY_KEY_TYPES = {1: "VT_INTEGER", 2: "VT_STRING", 3: "VT_BLOB"}
 

@@ -4,9 +4,9 @@ from ..errors import invalid
 from ..protocol.plainbuffer import BLOB, INTEGER, STRING, Cell, WireRow, encode_cell, variant_size
 from ..rows.keys import encode_key
 from ..rows.limits import KEY_COLUMN_BYTES
-from ..rows.rows import build
+from ..rows.row import build
 from ..rows.schema import check_name
-from ..storage.storage import StoredRow
+from ..storage.sqlite_storage import StoredRow
 from .catalog import DefinedColumn, IndexMeta, KeyColumn, Table
 
 _KEY_TYPE_OF_DEFINED = {1: 1, 4: 2, 7: 3}  # DefinedColumnType -> PrimaryKeyType

@@ -22,7 +22,7 @@ from ..faults import Faults, Rule
 from ..protocol.api import Api
 from ..protocol.auth import Authenticator, Caller, md5, sign_response
 from ..storage.engine import UNWRITABLE, Engine
-from ..storage.storage import UNWRITABLE as UNWRITABLE_CODES
+from ..storage.sqlite_storage import UNWRITABLE as UNWRITABLE_CODES
 from ..storage.upkeep import Upkeep
 from .admin import Admin
 from .connection import Connection, Request

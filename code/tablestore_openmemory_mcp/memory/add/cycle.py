@@ -18,6 +18,7 @@ from ...errors import (
 )
 from ...settings import Settings
 from ...store.model import Memory, Snapshot
+from ..commit_retry import write
 from ..context import AddContext, ScopeContext
 from ..mem0.engine import AdditiveMem0, ScopedMem0, prompts
 from ..model import AddResult
@@ -26,14 +27,13 @@ from ..models.chat import ChatModel
 from ..models.embedder import AddEmbedder
 from ..models.structured_output import Chat, NotUnderstood
 from ..search.scope_index import ScopeIndex
-from ..unembedded import marked, without_vector
+from ..unembeddable import marked, without_vector
 from ..unit_of_work import UnitOfWork, is_living
 from ..validation import likeness_key
-from ..writing import write
 from .deduplication import asked, sign, stands
 from .extraction import Extracted, extract
 from .fallback import MARK, pending, timed_out, unmarked
-from .forgetting import is_command, is_forgetting, is_instruction
+from .forget_commands import is_command, is_forgetting, is_instruction
 from .grounding import Grounding
 from .planner import Decider, Planner, within
 from .small_talk import is_small_talk

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..context import AddContext
+from ..models.answer_parsing import Unparseable, all_facts_in, sound
+from ..models.answer_schemas import facts_form
 from ..models.embedder import Embedder
-from ..models.forms import facts_form
-from ..models.parsing import Unparseable, all_facts_in, sound
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat, NotUnderstood, ask, whole
 from .grounding import Grounding

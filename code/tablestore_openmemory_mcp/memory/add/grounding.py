@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ..models.embedder import Embedder
-from ..search.spread import Script, script
-from ..search.tokens import tokens
+from ..search.cosine_spread import Script, script
+from ..search.tokenizer import tokens
 from ..validation import likeness_key
 
 logger = logging.getLogger(__name__)

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from ...errors import Busy, LimitExceeded
 from ...store.model import Memory, Snapshot
 from ..context import AddContext, ScopeContext
+from ..models.answer_parsing import Decision, Unparseable, decisions_in, sound
+from ..models.answer_schemas import update_form
 from ..models.embedder import BATCH, AddEmbedder, Embedder, row
-from ..models.forms import update_form
-from ..models.parsing import Decision, Unparseable, decisions_in, sound
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat, ask
-from ..search.spread import Spread, script
+from ..search.cosine_spread import Spread, script
 from ..unit_of_work import UnitOfWork, is_living
 from ..validation import likeness_key
 from .fallback import is_pending
-from .reconcile import ASKED_FOR, Fact, Operation, Settled, contested, settle
-from .related import Nearby, nearest, spread_of
+from .llm_decisions import ASKED_FOR, Fact, Operation, Settled, contested, settle
+from .similar_memories import Nearby, nearest, spread_of
 
 _MOST_ASKED = 3  # one decision, and two more after conflicts
 _CLOSEST = 5  # a newcomer among so many of a fact's nearest may be what it is about

@@ -16,9 +16,9 @@ from mem0.vector_stores.base import VectorStoreBase
 
 from ...store.model import Memory, ScopeStore
 from ..context import AddContext
+from ..models.answer_parsing import entries_in
+from ..models.answer_schemas import entries_form
 from ..models.embedder import Embedder, row
-from ..models.forms import entries_form
-from ..models.parsing import entries_in
 from ..models.structured_output import Chat, ask, whole
 from ..search.scope_index import cosines
 from ..unit_of_work import UnitOfWork, is_living

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ...errors import BudgetSpent
+from .answer_schemas import Form
 from .chat import Answer, ChatModel, Message
-from .forms import Form
 
 
 class Counts(Protocol):

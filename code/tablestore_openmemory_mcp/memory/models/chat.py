@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import ModelError
-from .dialect import Dialect, adapted
+from .answer_schemas import Form
 from .endpoint import Endpoint, Refused, understood
-from .forms import Form
+from .endpoint_dialect import Dialect, adapted
 
 if TYPE_CHECKING:
     import openai

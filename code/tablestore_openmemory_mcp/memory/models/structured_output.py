@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, cast
 
 from ...errors import ModelNonsense
+from .answer_parsing import Unparseable, cut_at
+from .answer_schemas import Form
 from .chat import Answer, Message
-from .forms import Form
-from .parsing import Unparseable, cut_at
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...store.model import Memory
-from .tokens import tokens
+from .tokenizer import tokens
 
 Scores = NDArray[np.float64]
 Slots = NDArray[np.int64]

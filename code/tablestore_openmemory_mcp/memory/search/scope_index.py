@@ -15,8 +15,8 @@ from ...scope import Scope
 from ...store.model import Memory, Snapshot
 from ..unit_of_work import is_living, now_ms
 from ..validation import likeness_key
+from .cosine_spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
 from .ranking import LexicalIndex, Scores, Times
-from .spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
 
 INDEX_BYTES = 48 * 1024 * 1024
 _INDEX_BYTES = 4_000  # of an empty one

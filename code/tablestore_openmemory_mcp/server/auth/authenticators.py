@@ -13,7 +13,7 @@ from ...errors import StoreError
 from ...settings import Settings
 from ..caller import Principal
 from .jwt_issuer import Issuer, IssuerUnreachable
-from .local import is_local
+from .loopback import is_local
 from .peers.owner import OwnUser
 from .refusal import Refused
 from .tokens import BadToken, Tokens

@@ -8,8 +8,8 @@ import jwt
 
 from ...scope import InvalidName, valid_name
 from ..caller import Principal
-from .documents import json_document
-from .refreshed import Held, Refreshed
+from .cached_value import Held, Refreshed
+from .json_fetch import json_document
 from .tokens import LEEWAY, BadToken
 
 # Public-key algorithms only: with an HMAC one, a public key would be the secret.

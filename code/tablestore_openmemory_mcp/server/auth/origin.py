@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from .local import is_loopback_name
+from .loopback import is_loopback_name
 from .refusal import Refused
 
 # Our own page, or the person: an address typed, a bookmark. "same-site" is a page of another port or host name.

@@ -19,7 +19,7 @@ import jwt
 from ...errors import StoreError, StoreUnavailable
 from ...settings import MIN_SECRET
 from ..caller import Principal
-from .refreshed import Refreshed
+from .cached_value import Refreshed
 
 logger = logging.getLogger(__name__)
 

@@ -28,12 +28,12 @@ from ...scope import InvalidName, Scope
 from ...settings import APP_NAME, Settings
 from ..caller import Caller
 from ..logs import REQUEST_ID, CallLog
-from ..rates import Rates
+from ..rate_limits import Rates
 from . import results
 from .builtin import INSTRUCTIONS, offered
+from .error_redaction import said_to
 from .progress import relayed
 from .spec import MemoryApi, Request, ToolSpec
-from .withholding import said_to
 from .workers import Workers
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from ..bodies import BodyTooLarge, read_body
+from ..request_bodies import BodyTooLarge, read_body
 from .messages import parse, refusal, without_bom
 from .negotiation import accepted, as_event, is_json, normalised
 

@@ -16,8 +16,8 @@ from ..caller import STDIO, Caller
 from ..logs import CallLog, ending
 from ..tools.calls import Calls
 from ..tools.spec import MemoryApi
-from .parent import orphaned
-from .pipe import Reader
+from .parent_process import orphaned
+from .stdio_streams import Reader
 
 logger = logging.getLogger(__name__)
 

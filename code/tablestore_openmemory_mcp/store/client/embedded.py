@@ -167,7 +167,7 @@ def _answers(info: ConnectionInfo) -> bool:
     import tablestore as sdk
     from tablestore.retry import NoRetryPolicy
 
-    from .gateway import LOGGER
+    from .sdk_client import LOGGER
 
     client = sdk.OTSClient(
         info.endpoint,

@@ -11,14 +11,14 @@ from ...errors import LimitExceeded, StoreError, StoreUnavailable
 from ...scope import Scope
 from ..client import limits
 from ..client.failures import OutcomeUnknown
-from ..client.gateway import PATIENCE, Gateway
-from ..client.requests import in_batches
+from ..client.sdk_client import PATIENCE, Gateway
 from ..model import Change, Conflict, Memory
 from ..snapshot.cache import SnapshotCache
 from ..snapshot.loader import Loader
 from ..snapshot.snapshot import CLOCKS_APART, ScopeSnapshot, VectorRule, size_of
 from .heads import Head, Heads
-from .redo import Redo
+from .redo_record import Redo
+from .roll_forward import RollForward
 from .rows import ScopeRows, committed_rows
 from .sweeper import Step, Sweeper
 
@@ -47,7 +47,6 @@ class Committer:
         max_bytes: int,
         step: Step,
     ) -> None:
-        self._gateway = gateway
         self._scope = scope
         self._heads = heads
         self._rows = rows
@@ -58,6 +57,7 @@ class Committer:
         self._max_memories = max_memories
         self._max_bytes = max_bytes
         self._step = step
+        self._roll_forward = RollForward(gateway, heads, rows, step)
 
     def commit(self, changes: Sequence[Change], base: ScopeSnapshot, deadline: float | None) -> ScopeSnapshot:
         """See ScopeStore.commit."""
@@ -67,7 +67,7 @@ class Committer:
         head = _head_after(redo, base)
         self._check_growth(head, base)
         limits.check(self._rows.writes(redo))
-        rolled_forward = self._rolled_forward(base, deadline)
+        rolled_forward = self._roll_forward.unfinished(base, deadline)
         began = time.time()
         self._step("committing")
         if not self._decided(partial(self._heads.commit, head, deadline=deadline), head, deadline):
@@ -79,17 +79,6 @@ class Committer:
         snapshot = base.after(committed_rows(redo, base.rows), head)
         self._cache.put(snapshot)
         return self._finish(snapshot, redo, began, max(deadline, time.monotonic() + _FINISH_SECONDS))
-
-    def _rolled_forward(self, base: ScopeSnapshot, deadline: float) -> Redo | None:
-        """The commit before, if its rows had to be written by us: its writer died, or is slow."""
-        if base.head_state.redo is None:
-            return None
-        head = self._heads.read(deadline=deadline)  # `base` may be old; its redo record must not be applied late
-        if head.redo is None or head.seq != base.seq:
-            return None
-        self._apply(head.redo, deadline)
-        self._step("rolled forward")
-        return head.redo
 
     def delete_all(self, deadline: float | None) -> int:
         """See ScopeStore.delete_all."""
@@ -148,7 +137,7 @@ class Committer:
             if time.time() - began > _LATE_SECONDS and self._heads.read(deadline=deadline).tx != redo.tx:
                 self._step("superseded")
                 return snapshot
-            self._apply(redo, deadline)
+            self._roll_forward.apply(redo, deadline)
             self._step("applied")
             if not self._heads.clear(redo.tx, deadline=deadline):
                 self._sweeper.take_back(redo, self._heads.read(deadline=deadline).epoch, deadline)
@@ -158,11 +147,6 @@ class Committer:
             return snapshot
         snapshot = self._cache.put(snapshot.without_redo())
         return self._tidy(snapshot, max(deadline, time.monotonic() + _FINISH_SECONDS))
-
-    def _apply(self, redo: Redo, deadline: float) -> None:
-        for batch in in_batches(list(self._rows.writes(redo))):
-            self._step("applying")
-            self._gateway.write_many(batch, deadline=deadline)
 
     def _tidy(self, snapshot: ScopeSnapshot, deadline: float) -> ScopeSnapshot:
         try:

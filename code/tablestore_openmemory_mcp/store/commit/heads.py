@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...scope import Scope
-from ..client.gateway import Gateway
 from ..client.requests import HIGHEST, LOWEST, Cells, Get, Guard, Key, Range, Update
-from .redo import Redo, decode_redo, encode_redo
+from ..client.sdk_client import Gateway
+from .redo_record import Redo, decode_redo, encode_redo
 
 RING = 256  # commits that a reader may lag behind and still refresh by ids
 AHEAD = 16  # slots that a head read brings along beyond the reader's own seq

@@ -10,7 +10,7 @@ import numpy as np
 from ...scope import Scope
 from ..client.requests import HIGHEST, LOWEST, Guard, Key, Put, Range, StoredRow, Update, Write
 from ..model import Change, HistoryEntry, Memory, text_hash
-from .redo import Redo
+from .redo_record import Redo
 from .tables import Tables
 
 _TEXT_COLUMNS = (

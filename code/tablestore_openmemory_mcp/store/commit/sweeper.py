@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...errors import StoreUnavailable
-from ..client.gateway import Gateway
 from ..client.requests import MAX_WRITE_ROWS, Delete, Guard, Range, StoredRow, in_batches
+from ..client.sdk_client import Gateway
 from ..snapshot.snapshot import ScopeSnapshot
 from .heads import Heads
-from .redo import Redo
+from .redo_record import Redo
 from .rows import ScopeRows
 
 Step = Callable[[str], None]  # called between the steps of a write; tests pause or kill the process there

@@ -5,10 +5,10 @@ import time
 import tablestore as sdk
 
 from ...errors import StoreError
-from ...shared_attempt import SharedAttempt
+from ...single_flight import SharedAttempt
 from ..client.failures import AlreadyExists, TableMissing
-from ..client.gateway import PATIENCE, Gateway
 from ..client.requests import Cells, Get, Guard, Key, Put, Update
+from ..client.sdk_client import PATIENCE, Gateway
 
 LAYOUT = 1
 _LAYOUT_KEY: Key = (("user_id", "/schema"), ("client_name", "/schema"))  # no scope's: names hold no '/'

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...scope import Scope
-from ..client.gateway import Gateway
 from ..client.requests import StoredRow
+from ..client.sdk_client import Gateway
 from ..commit.rows import ScopeRows
 from ..model import Vector
 from ..snapshot.snapshot import CLOCKS_APART, ScopeSnapshot

@@ -19,7 +19,7 @@ import tablestore as sdk
 from ...errors import StoreError
 from ...scope import Scope
 from ..client.failures import AlreadyExists, TableMissing
-from ..client.gateway import Gateway
+from ..client.sdk_client import Gateway
 from ..commit.tables import Tables
 from ..model import Vector
 

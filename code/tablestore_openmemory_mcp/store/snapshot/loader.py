@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ...scope import Scope
-from ..client.gateway import PATIENCE, Gateway
 from ..client.requests import Key
+from ..client.sdk_client import PATIENCE, Gateway
 from ..commit.heads import AHEAD, RING, Head, Heads
 from ..commit.rows import MemoryRow, ScopeRows, committed_rows, read_memory, told_by
 from .cache import SnapshotCache

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...scope import Scope
 from ..commit.heads import Head
-from ..commit.redo import Redo
+from ..commit.redo_record import Redo
 from ..commit.rows import MemoryRow
 from ..model import Memory
 from .vectors import UnitVectors, normalised

@@ -5,11 +5,11 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ...protocol.plainbuffer import WireRow, encode_buffer, from_variant
-from ...rows.rows import View, current, read
+from ...rows.row import View, current, read
 from ...storage.engine import Engine
 from ...tables.catalog import Table
 from ..values import Key, Row
-from .service import SearchService
+from .operations import SearchService
 
 _CATALOG = "search_index"
 

@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ....errors import LimitExceeded, ServiceError
-from ...bodies import BodyTooLarge, read_body
 from ...caller import Caller, Principal
+from ...request_bodies import BodyTooLarge, read_body
 from ..messages import parse
 from .relay import Relay
 from .relay_store import MAX_BODY, Unsettled

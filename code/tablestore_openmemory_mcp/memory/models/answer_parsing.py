@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 from ..validation import repaired_text
-from . import lenient
+from . import lenient_json
 
 Event = Literal["ADD", "UPDATE", "DELETE", "NONE"]
 
@@ -126,7 +126,7 @@ def _list_in(answer: str, key: str) -> list[Any]:
             found = [items for run in runs if (items := _joined(run, read, key)) is not None]
             if found:
                 return next(filter(None, reversed(found)), [])  # after a draft comes the answer
-    except lenient.Damaged as e:
+    except lenient_json.Damaged as e:
         raise Unparseable(str(e)) from None
     raise Unparseable(
         f'the answer holds no JSON object with the key "{key}"' if answer.strip() else "the answer is empty"
@@ -198,9 +198,9 @@ def _repaired(text: str) -> Iterator[Any]:
     fenced = [m.strip() for m in _FENCE.findall(text)][-_FENCED:]
     *drafts, last = [part for part in fenced if _BRACKET.search(part)] or [text]
     for draft in drafts:
-        with contextlib.suppress(lenient.Damaged):
-            yield from list(lenient.values(draft))
-    yield from lenient.values(last)
+        with contextlib.suppress(lenient_json.Damaged):
+            yield from list(lenient_json.values(draft))
+    yield from lenient_json.values(last)
 
 
 def _joined(run: list[Any], read: Callable[[Any, str], list[Any] | None], key: str) -> list[Any] | None:

@@ -11,9 +11,9 @@ from ...store.model import ScopeStore, Snapshot
 from ..model import Hit
 from ..models.embedder import Embedder
 from ..models.query_embedder import QueryEmbedder
-from .improving import Improver
 from .ranking import best, order
 from .scope_index import ScopeIndex, cosines
+from .scope_upkeep import Improver
 
 _BY_VECTOR, _BY_WORDS = 200, 200  # candidates of a large scope
 _SAMPLE = 100  # its memories whose cosines tell how the others' spread

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
-from ...shared_attempt import SharedAttempt
+from ...single_flight import SharedAttempt
 
 T = TypeVar("T")
 

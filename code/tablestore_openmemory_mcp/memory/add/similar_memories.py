@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from ...store.model import Memory, Snapshot
 from ..context import ScopeContext
+from ..search.cosine_spread import ASSUMED, SAMPLE, Spread, evenly, script
 from ..search.ranking import Scores, best
 from ..search.scope_index import cosines
-from ..search.spread import ASSUMED, SAMPLE, Spread, evenly, script
-from ..search.tokens import containment
+from ..search.tokenizer import containment
 
 MOST = 10  # shown per fact
 CLOSE = 2.0  # deviations above unrelated texts: may well say the same

@@ -46,6 +46,6 @@ def _letters() -> Mapping[int, str | None]:
 
 @cache
 def _simplified() -> Mapping[int, str]:
-    from .simplified import SIMPLIFIED, TRADITIONAL
+    from .simplified_chinese import SIMPLIFIED, TRADITIONAL
 
     return dict(zip(map(ord, TRADITIONAL), SIMPLIFIED, strict=True))

@@ -12,10 +12,10 @@ from typing import Any
 
 from ...errors import DimensionMismatch, ModelDenied, ModelError, ModelUnavailable
 from ...scope import Scope
-from ...store.commit.redo import nbytes
+from ...store.commit.redo_record import nbytes
 from ...store.model import Change, Conflict, Memory, ScopeStore, Snapshot
 from ..models.embedder import BATCH, Embedder, row
-from ..unembedded import as_refused, is_refused
+from ..unembeddable import as_refused, is_refused
 from ..unit_of_work import COMMIT_BYTES, UnitOfWork
 from .scope_index import ScopeIndex
 

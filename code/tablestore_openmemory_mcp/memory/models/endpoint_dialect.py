@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from .forms import Form
+from .answer_schemas import Form
 
 ResponseFormat = Literal["json_schema", "json_object", "none"]
 _NEXT_BEST: dict[ResponseFormat, ResponseFormat] = {"json_schema": "json_object", "json_object": "none", "none": "none"}

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from itertools import chain
 
-from .folding import fold
+from .unicode_folding import fold
 
 _CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 _EMOJI = "\u2600-\u27bf\U0001f300-\U0001faff"

@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import sqrt
 
 from ...normalization import normalized
-from ..search.tokens import tokens
+from ..search.tokenizer import tokens
 
 _PER_SHARED_WORDS = 15.0  # standard deviations that full likeness in words is worth
 _MOST_MEANING = 5.0  # standard deviations; a higher cosine proves no more

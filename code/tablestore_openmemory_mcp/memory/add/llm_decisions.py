@@ -3,9 +3,9 @@
 Mem0's prompt answers per old memory, not per fact, so that a fact which no entry mentions would be lost without a word
 (mem0 #3009); a contradiction deletes the old memory and keeps nothing (#4536); an UPDATE may come back with the old
 text (#3733) and with ids that were never shown (#3931). A small model also names the wrong memory, or rewrites one that
-nothing was said about. So a decision is a proposal: it is carried out where a fact is evidently about the memory (see
-evidence.py), the strongest first, whatever the order they came in. What is in doubt leaves the memory as it is, and the
-fact is added beside it.
+nothing was said about. So a decision is a proposal: it is carried out where a fact is evidently about the memory
+(same_subject.py), the strongest first, whatever the order they came in. What is in doubt leaves the memory as it is,
+and the fact is added beside it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ from itertools import chain, product
 from typing import Literal
 
 from ...store.model import Memory, Vector
-from ..models.parsing import Decision
+from ..models.answer_parsing import Decision
 from ..validation import likeness_key
-from . import evidence
-from .forgetting import is_forgetting, is_instruction
+from . import same_subject
+from .forget_commands import is_forgetting, is_instruction
 
 ASKED_FOR = "asked for"  # the reason of a deletion: the person wants something forgotten
 
-# How strongly a fact must be about a memory (evidence.strength) for a decision on it. benchmarks/evidence.py measures
-# how many of the contradicting pairs, and of the unrelated ones, reach each bar.
+# How strongly a fact must be about a memory (same_subject.strength) for a decision on it. benchmarks/evidence.py
+# measures how many of the contradicting pairs, and of the unrelated ones, reach each bar.
 _LINKED = 2.2  # the model names the fact that its decision is about
 _LINKED_DELETION = 3.0  # and wants the memory deleted: no text of its own shows what it understood
 _TO_FORGET = 3.0  # it does not, but the person asks to forget something
@@ -134,7 +134,7 @@ def _first_number(numbered: Sequence[Fact], shown: Mapping[str, Memory], decisio
             if 0 <= n - first < len(numbered):
                 fact = numbered[n - first]
                 deviations = fact.deviations.get(memory.id) if memory else None
-                fit[first] += evidence.strength(fact.text, memory.text if memory else decision.text, deviations)
+                fit[first] += same_subject.strength(fact.text, memory.text if memory else decision.text, deviations)
     return 0 if fit[0] > fit[1] else 1
 
 
@@ -143,7 +143,7 @@ def _additions(facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Se
     for decision, linked in _linked(facts, shown, decisions):
         if decision.event in ("ADD", "UPDATE") and _resolved(shown, decision) is None:
             yield from linked
-            yield from (i for i, f in enumerate(facts) if evidence.likeness(decision.text, f.text) >= _SAME_WORDS)
+            yield from (i for i, f in enumerate(facts) if same_subject.likeness(decision.text, f.text) >= _SAME_WORDS)
 
 
 def _alike(a: str, b: str) -> bool:
@@ -197,8 +197,10 @@ class _Settling:
                 fact = self.facts[i].text
                 if memory.id in self._touched:
                     continue
-                named = i in proposal.linked and evidence.adds_nothing(fact, memory.text)
-                if (named or evidence.says_nothing_new(fact, memory.text)) and not evidence.touches(fact, memory.text):
+                named = i in proposal.linked and same_subject.adds_nothing(fact, memory.text)
+                if (named or same_subject.says_nothing_new(fact, memory.text)) and not same_subject.touches(
+                    fact, memory.text
+                ):
                     self._place([i])
                     self._kept.add(memory.id)
 
@@ -258,7 +260,7 @@ class _Settling:
         key = (i, memory.id)
         if key not in self._strengths:
             fact = self.facts[i]
-            self._strengths[key] = evidence.strength(fact.text, memory.text, fact.deviations.get(memory.id))
+            self._strengths[key] = same_subject.strength(fact.text, memory.text, fact.deviations.get(memory.id))
         return self._strengths[key]
 
     def _best(self, i: int) -> float:
@@ -279,42 +281,45 @@ class _Settling:
         fact, memory, text = self.facts[i].text, proposal.memory, proposal.text
         if any(_alike(text, o.text) for o in self.operations):
             return None
-        if (self._forgets(i) or evidence.denies(fact)) and evidence.reduces(text, memory.text, fact):
+        if (self._forgets(i) or same_subject.denies(fact)) and same_subject.reduces(text, memory.text, fact):
             return text
         if self._forgets(i):
             return None
         said = bool(text) and self._carried(text, i, memory)
-        proved = said and not evidence.touches(fact, memory.text)  # by more than what the memory said before
-        if not _alike(text, fact) and not proved and evidence.rewords(text, memory.text, fact):
+        proved = said and not same_subject.touches(fact, memory.text)  # by more than what the memory said before
+        if not _alike(text, fact) and not proved and same_subject.rewords(text, memory.text, fact):
             return None
         if said and not _alike(text, memory.text) and self._is_sound(text, i, memory):
             return text
         enough = said or self._strength(i, memory) >= self._bar(i, proposal) + _UNSAID
-        if enough and i not in self._placed and not evidence.loses(fact, memory.text, fact):
+        if enough and i not in self._placed and not same_subject.loses(fact, memory.text, fact):
             return None if _alike(fact, memory.text) else fact
         return None
 
     def _is_in(self, text: str, i: int, memory: Memory) -> bool:
         """Whether `text`, a rewritten `memory`, says fact `i` as well."""
         fact = self.facts[i].text
-        return evidence.covers(text, fact) and (_alike(text, fact) or not evidence.touches(fact, memory.text))
+        return same_subject.covers(text, fact) and (_alike(text, fact) or not same_subject.touches(fact, memory.text))
 
     def _carried(self, text: str, i: int, memory: Memory) -> bool:
-        return _alike(text, self.facts[i].text) or evidence.carries(text, self.facts[i].text, memory.text)
+        return _alike(text, self.facts[i].text) or same_subject.carries(text, self.facts[i].text, memory.text)
 
     def _is_sound(self, text: str, i: int, memory: Memory) -> bool:
         """Whether `text` keeps every clause of the memory that fact `i` is not about, and invents nothing."""
         facts = [fact.text for n, fact in enumerate(self.facts) if n == i or self._strength(n, memory) >= _LINKED]
         merged = [p.memory.text for p in self._with("DELETE")]
-        lost = evidence.loses(text, memory.text, self.facts[i].text)
-        return not lost and not evidence.invents(text, memory.text, *facts, *merged)
+        lost = same_subject.loses(text, memory.text, self.facts[i].text)
+        return not lost and not same_subject.invents(text, memory.text, *facts, *merged)
 
     # --- what goes -----------------------------------------------------------------------------------------------
 
     def _merged(self) -> Iterator[tuple[_Proposal, Operation, None]]:
         rewritten = [o.text for o in self.operations if o.event == "UPDATE"]
         for p in sorted(self._with("DELETE"), key=lambda p: p.memory.id):
-            if any(evidence.covers(text, p.memory.text) and evidence.agrees(p.memory.text, text) for text in rewritten):
+            if any(
+                same_subject.covers(text, p.memory.text) and same_subject.agrees(p.memory.text, text)
+                for text in rewritten
+            ):
                 yield p, Operation("DELETE", "", reason="merged"), None
 
     def _contradicted(self) -> Iterator[tuple[_Proposal, Operation, int]]:
@@ -322,7 +327,7 @@ class _Settling:
             fact, memory = self.facts[i].text, p.memory
             if self._forgets(i):
                 yield p, Operation("DELETE", "", reason=ASKED_FOR), i
-            elif evidence.loses(fact, memory.text, fact):
+            elif same_subject.loses(fact, memory.text, fact):
                 continue
             elif i not in self._placed:
                 yield p, Operation("UPDATE", fact, reason="superseded"), i

@@ -19,7 +19,7 @@ from ..protocol.plainbuffer import (
     from_variant,
     to_variant,
 )
-from ..storage.storage import StoredRow
+from ..storage.sqlite_storage import StoredRow
 from ..tables.catalog import Table
 from .filters import Filter, parse_filter
 from .limits import CAPACITY_UNIT, ROW_BYTES

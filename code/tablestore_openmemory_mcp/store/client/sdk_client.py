@@ -22,7 +22,7 @@ from tablestore.credentials import CredentialsProvider
 from tablestore.retry import NoRetryPolicy
 
 from ...errors import StoreDenied, StoreError, StoreUnavailable
-from ...shared_attempt import SharedAttempt
+from ...single_flight import SharedAttempt
 from .breaker import Breaker
 from .connection import ConnectionInfo, Connector, Credentials
 from .failures import ConditionFailed, Effect, Failure, OutcomeUnknown, explain, explain_row

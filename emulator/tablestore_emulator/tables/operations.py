@@ -8,7 +8,7 @@ from tablestore.protobuf import table_store_pb2 as pb
 
 from ..errors import OtsError, invalid, unsupported
 from ..rows.limits import DEFINED_COLUMNS, KEY_COLUMNS, TABLES
-from ..rows.rows import current
+from ..rows.row import current
 from ..rows.schema import check_name
 from ..storage.engine import Engine
 from .catalog import DefinedColumn, IndexMeta, KeyColumn, Table
