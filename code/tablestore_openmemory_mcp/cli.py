@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from . import __version__, network
+from . import __version__, proxy_variables
 from .commands import erase as erase_command
 from .commands.token import add_arguments
 from .settings import APP_NAME, ConfigurationError, Settings
@@ -40,8 +40,8 @@ def _settings(environ: Mapping[str, str]) -> Settings:
     try:
         settings = Settings.load(environ)
     except ConfigurationError as e:
-        raise ConfigurationError([*e.lines, *network.mistakes(environ)]) from None
-    if wrong := network.mistakes(environ, calls_others=settings.calls_others):
+        raise ConfigurationError([*e.lines, *proxy_variables.mistakes(environ)]) from None
+    if wrong := proxy_variables.mistakes(environ, calls_others=settings.calls_others):
         raise ConfigurationError(wrong)
     return settings
 

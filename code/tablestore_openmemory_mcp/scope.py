@@ -3,7 +3,7 @@
 import unicodedata
 from dataclasses import dataclass
 
-from .normalization import normalized
+from .unicode_normalization import normalized
 
 MAX_NAME_BYTES = 256  # a Tablestore primary key column holds 1 KB; all of a row's together 1000 B if search-indexed
 

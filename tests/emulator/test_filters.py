@@ -13,7 +13,7 @@ from tablestore.protobuf import table_store_filter_pb2 as pb
 from support.tables import MAX, MIN, get, put, refused, scan
 from tablestore_emulator.errors import OtsError
 from tablestore_emulator.protocol.plainbuffer import Cell
-from tablestore_emulator.rows.filters import parse_filter
+from tablestore_emulator.rows.conditions import parse_filter
 
 KEY: list[tuple[str, Any]] = [("a", "x"), ("b", 1)]
 

@@ -5,7 +5,7 @@ import pytest
 from tablestore_emulator.errors import OtsError
 from tablestore_emulator.search.index.analysis import FUZZY_LIMIT, tokens
 from tablestore_emulator.search.index.dates import check_format, milliseconds
-from tablestore_emulator.search.query.minimum import required
+from tablestore_emulator.search.query.minimum_should_match import required
 from tablestore_emulator.search.schema import Analyzer
 
 DAY = 86_400_000

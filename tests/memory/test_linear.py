@@ -23,15 +23,15 @@ import tablestore_emulator
 import tablestore_openmemory_mcp
 from support.growth import UNITS, fragments, growing
 from tablestore_emulator.search.index import analysis, dates, phrases
-from tablestore_emulator.search.query import minimum
+from tablestore_emulator.search.query import minimum_should_match
 from tablestore_emulator.search.schema import Analyzer
 from tablestore_openmemory_mcp.memory.models.answer_parsing import cut_at, decisions_in, entries_in, facts_in
 from tablestore_openmemory_mcp.memory.search.tokenizer import containment, tokens
 from tablestore_openmemory_mcp.memory.validation import checked_text
-from tablestore_openmemory_mcp.normalization import normalized
 from tablestore_openmemory_mcp.scope import valid_name
 from tablestore_openmemory_mcp.server.caller import matches
 from tablestore_openmemory_mcp.store.model import text_hash
+from tablestore_openmemory_mcp.unicode_normalization import normalized
 
 pytestmark = pytest.mark.slow  # a minute or more; `.ci/run` runs it
 
@@ -40,7 +40,7 @@ _MADE_AT_RUN_TIME = {
     "tablestore_emulator.search.query.evaluate": "a wildcard pattern has at most 32 characters",
     "tablestore_openmemory_mcp.memory.models.lenient_json": "one of a few quotation marks, escaped",
     "tablestore_emulator.search.index.dates": "made of our own pieces, each of a fixed width",
-    "tablestore_emulator.rows.filters": "at most two repeats, on texts of at most 512 characters",
+    "tablestore_emulator.rows.conditions": "at most two repeats, on texts of at most 512 characters",
 }
 _MODULES = [
     found.name
@@ -145,7 +145,7 @@ _WITH_MORE: Mapping[str, Callable[[str], object]] = {
         for name in ("single_word", "split", "min_word", "max_word")
     },
     "dates": lambda text: dates.milliseconds(text, ()),
-    "minimum_should_match": lambda text: minimum.required(text, 3),
+    "minimum_should_match": lambda text: minimum_should_match.required(text, 3),
     "phrases": lambda text: phrases.exact(text.encode("utf-32-le"), text[: len(text) // 2].encode("utf-32-le")),
     "facts_in": facts_in,
     "decisions_in": decisions_in,

@@ -14,7 +14,7 @@ from support.clients import over_stdio
 from support.fake_openai import FakeOpenAI
 from support.processes import run_to_end
 from support.socks import SocksProxy
-from tablestore_openmemory_mcp.network import mistakes
+from tablestore_openmemory_mcp.proxy_variables import mistakes
 
 PORT = 8081  # of an address that leads nowhere but through the proxy
 NAME = "llm.test"

@@ -1,7 +1,7 @@
 """Texts at the border: what the caller may pass, and what of a model's output is kept."""
 
 from ..errors import InvalidInput
-from ..normalization import normalized
+from ..unicode_normalization import normalized
 
 _SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\u1680\u2028\u2029"  # what NFKC leaves of white space
 _QUOTES = "\"'“”‘’「」"

@@ -12,9 +12,9 @@ from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
 from .auth.authenticators import authenticator
-from .auth.metadata import ResourceMetadata
 from .auth.middleware import METADATA, AuthMiddleware
 from .auth.origin import Origins
+from .auth.resource_metadata import ResourceMetadata
 from .backend import Backend
 from .health import Health
 from .identity import URLS, Identified, RequestIds, from_headers, from_path

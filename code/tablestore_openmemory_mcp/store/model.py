@@ -8,8 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..normalization import normalized
 from ..scope import Scope
+from ..unicode_normalization import normalized
 
 Vector = NDArray[np.float32]
 Event = Literal["ADD", "UPDATE", "DELETE", "TOUCH"]

@@ -21,7 +21,7 @@ from ..protocol.plainbuffer import (
 )
 from ..storage.sqlite_storage import StoredRow
 from ..tables.catalog import Table
-from .filters import Filter, parse_filter
+from .conditions import Filter, parse_filter
 from .limits import CAPACITY_UNIT, ROW_BYTES
 from .schema import check_columns, check_columns_to_get, check_timestamp
 

@@ -19,7 +19,7 @@ from ..protocol.plainbuffer import (
 )
 from ..storage.engine import Engine
 from ..tables.catalog import Table
-from .filters import parse_filter
+from .conditions import parse_filter
 from .keys import encode_key
 from .row import build, capacity_units, current, put_cells, update_cells
 from .schema import PUT_MARKERS, check_columns, check_key

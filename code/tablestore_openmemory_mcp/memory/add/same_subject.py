@@ -9,7 +9,7 @@ import re
 from itertools import pairwise
 from math import sqrt
 
-from ...normalization import normalized
+from ...unicode_normalization import normalized
 from ..search.tokenizer import tokens
 
 _PER_SHARED_WORDS = 15.0  # standard deviations that full likeness in words is worth

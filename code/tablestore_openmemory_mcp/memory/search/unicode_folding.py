@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 
-from ...normalization import normalized
+from ...unicode_normalization import normalized
 
 _GROUPED = re.compile(r"(?<=[0-9])[,'’](?=[0-9]{3}(?![0-9]))")  # 1,299 and 1'299; not 1,29 nor 3,14159
 _INVISIBLE = "\u00ad\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"  # of hyphenation and emoji

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
-from ...network import carried, holds_secret
+from ...proxy_variables import carried, holds_secret
 from ...settings import APP_NAME, CLOUD_ONLY, HTTP_ONLY, MACHINE_CREDENTIALS, Settings
 
 # Deleting everything is left for the person to confirm.

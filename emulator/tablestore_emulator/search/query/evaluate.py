@@ -18,7 +18,7 @@ from ..index.texts import AnalyzedField, FuzzyField
 from ..index.vectors import VectorField, parse_vector
 from ..values import Value
 from . import queries as q
-from .minimum import required
+from .minimum_should_match import required
 from .scoring import Scores, rarity, saturation
 
 _ONE_SCORE: dict[str, Callable[[list[float]], float]] = {
