@@ -32,7 +32,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "memory": VALUES | {"store"},
     "server": VALUES | {"memory", "store"},  # of both only what stands in a result: see SEEN_BY_THE_SERVER
     "composition": VALUES | {"store", "memory", "server"},
-    "commands": VALUES | {"store", "server"},
+    "commands": VALUES | {"store", "memory", "server", "composition"},
     "fc": VALUES | {"server", "composition", "commands"},
     "cli": VALUES | {"server", "composition", "commands", "fc"},
 }

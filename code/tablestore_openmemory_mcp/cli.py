@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from . import __version__, proxy_variables
-from .commands import erase as erase_command
-from .commands.token import add_arguments
+from .commands.catalogue import COMMANDS, INTERRUPTED, UNUSABLE, parsed, summaries
 from .settings import APP_NAME, ConfigurationError, Settings
 
 if TYPE_CHECKING:
@@ -22,15 +21,13 @@ EPILOG = "Everything else is set by environment variables; see the README. With 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> None:
     """Run the command. Exits 2 with one line per mistake if the configuration cannot be used."""
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
     try:
-        settings = _settings(environ)
-        if arguments.command == "token":
-            _token(settings, arguments)
-        elif arguments.command == "erase":
-            _erase(settings, arguments)
+        if given and given[0] in COMMANDS:
+            _run(given[0], given[1:], environ)
         else:
-            _serve(settings, arguments.transport, environ)
+            arguments = _parser().parse_args(given)
+            _serve(_settings(environ), arguments.transport, environ)
     except ConfigurationError as e:
         _fail(e.lines)
 
@@ -47,7 +44,12 @@ def _settings(environ: Mapping[str, str]) -> Settings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=APP_NAME, description=DESCRIPTION, epilog=EPILOG)
+    parser = argparse.ArgumentParser(
+        prog=APP_NAME,
+        description=DESCRIPTION,
+        epilog=f"commands (each has --help):\n{summaries()}\n\n{EPILOG}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"{APP_NAME} {__version__}")
     parser.add_argument(
         "--transport",
@@ -56,46 +58,31 @@ def _parser() -> argparse.ArgumentParser:
         help="sse: an HTTP server for SSE and Streamable HTTP clients; http: Streamable HTTP alone; "
         "stdio: a child process of the client (default)",
     )
-    commands = parser.add_subparsers(
-        dest="command",
-        metavar="token, erase",
-        help="make or revoke a token; erase a user: see token --help, erase --help",
-    )
-    token = commands.add_parser("token", description="Make a token for a user and show what to paste, or revoke one.")
-    add_arguments(token)
-    erase = commands.add_parser("erase", description="Erase all that is remembered about a user, history included.")
-    erase_command.add_arguments(erase)
+    # Only for --help and for the message about a name that does not exist: main() has looked for the others.
+    parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help="in place of serving")
     return parser
 
 
-def _token(settings: Settings, arguments: argparse.Namespace) -> None:
-    from .commands.token import run
-    from .composition import Composition, check_place
+def _run(name: str, argv: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
+    """A command besides serving. Its result is the exit status."""
+    module, arguments = parsed(name, argv)
+    settings = _settings(environ)
+    from .commands.session import Session
+    from .commands.terminal import Terminal
     from .errors import ServiceError
 
-    if not settings.auth_secrets or arguments.revoke:
-        check_place(settings)
-    composition = Composition(settings)
+    session = Session(settings, environ, Terminal())
     try:
-        print(run(arguments, settings, composition.tokens()))
+        status = module.run(arguments, session)
     except (ServiceError, ValueError) as e:
-        _fail([f"{e}"])
+        session.terminal.complain(f"{APP_NAME}: {e}")
+        status = UNUSABLE
+    except KeyboardInterrupt:
+        session.terminal.complain(f"{APP_NAME}: stopped half-way; the same command goes on from there.")
+        status = INTERRUPTED
     finally:
-        composition.close()
-
-
-def _erase(settings: Settings, arguments: argparse.Namespace) -> None:
-    from .composition import Composition, check_place
-    from .errors import ServiceError
-
-    check_place(settings)
-    composition = Composition(settings)
-    try:
-        print(erase_command.run(arguments, composition.store()))
-    except ServiceError as e:
-        _fail([f"{e}"])
-    finally:
-        composition.close()
+        session.close()
+    raise SystemExit(status)
 
 
 def _serve(settings: Settings, transport: str, environ: Mapping[str, str]) -> None:

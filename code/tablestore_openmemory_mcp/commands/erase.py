@@ -4,9 +4,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..scope import InvalidName, Scope, valid_name
+from .catalogue import DONE
 
-if TYPE_CHECKING:  # the parser is built at every start
+if TYPE_CHECKING:
     from ..store.store import TablestoreStore
+    from .session import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,16 +16,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; without, only tell what there is")
 
 
-def run(arguments: argparse.Namespace, store: "TablestoreStore") -> str:
-    """What to print. Raises a StoreError; what was erased by then stays erased."""
+def run(arguments: argparse.Namespace, session: "Session") -> int:
+    """See CommandModule. What was erased before a StoreError stays erased."""
+    store, say = session.store, session.terminal.say
     held = store.clients(arguments.user)
     if not held:
-        return f"Nothing was ever remembered about {arguments.user}."
-    if not arguments.yes:
-        lines = [f"{_count(holding.count)} through {client}" for client, holding in held.items()]
-        return "\n".join([*lines, "Add --yes to erase them for good, their history included."])
-    erased = {client: _erased(store, Scope(arguments.user, client)) for client in held}
-    return "\n".join(f"{_count(count)} through {client}: erased, history included" for client, count in erased.items())
+        say(f"Nothing was ever remembered about {arguments.user}.")
+    elif not arguments.yes:
+        for client, holding in held.items():
+            say(f"{_count(holding.count)} through {client}")
+        say("Add --yes to erase them for good, their history included.")
+    else:
+        for client in held:
+            count = _erased(store, Scope(arguments.user, client))
+            say(f"{_count(count)} through {client}: erased, history included")
+    return DONE
 
 
 def _erased(store: "TablestoreStore", scope: Scope) -> int:

@@ -6,12 +6,15 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..composition import Composition
 from ..scope import InvalidName, valid_name
 from ..server.startup.client_config import block, remote, shown
 from ..settings import Settings
+from .catalogue import DONE
 
-if TYPE_CHECKING:  # the parser is built at every start, and jwt takes a while to import
-    from ..server.auth.tokens import Tokens
+if TYPE_CHECKING:  # jwt takes a while to import, and Function Compute reads `lifetime` and `pattern` alone
+    from ..server.auth.tokens import Minted
+    from .session import Session
 
 _UNITS = {"m": 60, "h": 3_600, "d": 86_400}
 
@@ -29,15 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--revoke", metavar="ID", help="refuse the token with this id from now on")
 
 
-def run(arguments: argparse.Namespace, settings: Settings, tokens: "Tokens") -> str:
-    """What to print. Raises a StoreError, or ValueError if nothing sensible was asked."""
+def run(arguments: argparse.Namespace, session: "Session") -> int:
+    """See CommandModule."""
+    if not arguments.user and not arguments.revoke:
+        raise ValueError("say whose token it is: --user NAME (several are fine), or --revoke ID")
+    # With a secret of its own, a deployment's tokens can be made anywhere: no store is asked, no folder needed.
+    alone = session.settings.auth_secrets and not arguments.revoke
+    tokens = Composition(session.settings).tokens() if alone else session.composition.tokens()
     if arguments.revoke:
         tokens.revoke(arguments.revoke)
-        return f"Token {arguments.revoke} is refused by every server from now on; at the latest in half a minute."
-    if not arguments.user:
-        raise ValueError("say whose token it is: --user NAME (several are fine), or --revoke ID")
-    users, clients = arguments.user, arguments.client or ["*"]
-    minted = tokens.mint(users, clients, arguments.expires)
+        session.terminal.say(
+            f"Token {arguments.revoke} is refused by every server from now on; at the latest in half a minute."
+        )
+        return DONE
+    minted = tokens.mint(arguments.user, arguments.client or ["*"], arguments.expires)
+    session.terminal.say(_told(minted, arguments.user, arguments.client or ["*"], session.settings))
+    return DONE
+
+
+def _told(minted: "Minted", users: Sequence[str], clients: Sequence[str], settings: Settings) -> str:
     ends = "never" if minted.expires is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(minted.expires))
     url = remote(settings, "sse", _literal(users, "{user_id}"), _literal(clients, "{client_name}"))
     url = url.replace("%7B", "{").replace("%7D", "}")
