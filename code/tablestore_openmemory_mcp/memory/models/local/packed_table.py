@@ -24,6 +24,10 @@ class PackedTable:
         table.resize((count, packed_width), refcheck=False)  # gives the rest back to the system
         self._packed = table
 
+    @property
+    def nbytes(self) -> int:
+        return self._packed.nbytes
+
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copies of those rows: len(rows) x d."""
         return _unpacked(self._packed[rows].reshape(-1, 3)).reshape(len(rows), self._width)

