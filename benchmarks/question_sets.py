@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-CHINESE = Path(__file__).parent / "data" / "zh_memories.json"
+DATA = Path(__file__).parent / "data"
+CHINESE = DATA / "zh_memories.json"
+EVERYDAY = DATA / "everyday.json"
+
+Use = Literal["choose", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,23 @@ def _beam(folder: Path) -> Conversation:
 
 
 def chinese(path: Path = CHINESE) -> list[Conversation]:
-    """Our own set."""
-    return [
-        Conversation(
-            f"zh {user['id']}",
-            {m["id"]: m["text"] for m in user["memories"]},
-            [Question(q["text"], frozenset(q["evidence"]), q["kind"]) for q in user["questions"]],
-        )
-        for user in json.loads(path.read_text())["users"]
-    ]
+    """Our own set of Chinese memories."""
+    return [_own("zh", user) for user in json.loads(path.read_text("utf-8"))["users"]]
+
+
+def everyday(use: Use | None = None, path: Path = EVERYDAY) -> list[Conversation]:
+    """Our own set of short facts in Chinese, English and both. `use`: only the people that a rule may be chosen on, or
+    only those that are kept for reporting."""
+    users = json.loads(path.read_text("utf-8"))["users"]
+    return [_own("everyday", user) for user in users if use in (None, user["use"])]
+
+
+def _own(set_name: str, user: dict[str, Any]) -> Conversation:
+    return Conversation(
+        f"{set_name} {user['id']}",
+        {m["id"]: m["text"] for m in user["memories"]},
+        [Question(q["text"], frozenset(q["evidence"]), q["kind"]) for q in user["questions"]],
+    )
 
 
 def _leaves(value: Any) -> Iterator[str]:
