@@ -1,5 +1,6 @@
 """EMBEDDER: the endpoint's, this process's own, or none; how the local one loads; and that a switch loses nothing."""
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -78,7 +79,7 @@ def test_what_cannot_be_is_said_in_one_line(given: dict[str, str], said: str) ->
 
 def test_where_its_package_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Function Compute's package leaves it out: memories are found by words there without a key, as before."""
-    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert not machine.has_local_embedder()
     settings = Settings.load({"STORE": "embedded", "TABLESTORE_VECTOR_DIMENSION": "1536"})
     assert (settings.embedding, settings.vector_dimension) == ("none", 1536)
@@ -125,7 +126,12 @@ def gated() -> Iterator[Gated]:
 
 def over(library: Gated, store: PlainStore) -> MemoryService:
     settings = Settings.load({"STORE": "embedded"})
-    return MemoryService(settings, store, None, LocalEmbedder(library))
+    return MemoryService(settings, store, None, LocalEmbedder(library))  # type: ignore[arg-type]
+
+
+def without(store: PlainStore) -> MemoryService:
+    """A service without an embedder."""
+    return MemoryService(Settings.load({"STORE": "embedded", "EMBEDDER": "none"}), store)  # type: ignore[arg-type]
 
 
 def test_nothing_is_loaded_before_it_is_needed(gated: Gated, plain: PlainStore, scope: Scope) -> None:
@@ -139,7 +145,7 @@ def test_a_search_that_comes_before_goes_by_words_and_says_so(
     gated: Gated, plain: PlainStore, scope: Scope, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tablestore_openmemory_mcp.memory.models.local.local_embedder.PATIENCE", 0.05)
-    MemoryService(Settings.load({"STORE": "embedded", "EMBEDDER": "none"}), plain).add(scope, "Lives in Berlin")
+    without(plain).add(scope, "Lives in Berlin")
     service = over(gated, plain)
     service.begin_loading()
     for _ in range(3):
@@ -154,7 +160,7 @@ def test_a_search_that_comes_before_goes_by_words_and_says_so(
 
 
 def test_a_search_waits_for_what_is_there_in_a_moment(gated: Gated, plain: PlainStore, scope: Scope) -> None:
-    MemoryService(Settings.load({"STORE": "embedded", "EMBEDDER": "none"}), plain).add(scope, "Lives in Berlin")
+    without(plain).add(scope, "Lives in Berlin")
     service = over(gated, plain)
     with ThreadPoolExecutor(1) as pool:
         search = pool.submit(service.search, scope, "Berlin")
@@ -195,9 +201,15 @@ def test_what_cannot_be_loaded_is_said_and_tried_again(plain: PlainStore, scope:
 
 
 def retried(ask: Callable[[], list[Hit]]) -> list[Hit]:
-    got: list[list[Hit]] = []
-    wait_until(lambda: got.append(ask()) or got[-1], 30)
-    return got[-1]
+    """What it gives once that is something."""
+    got: list[Hit] = []
+
+    def asked() -> bool:
+        got.extend(ask())
+        return bool(got)
+
+    wait_until(asked, 30)
+    return got
 
 
 # --- switching ------------------------------------------------------------------------------------------------------

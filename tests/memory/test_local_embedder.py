@@ -1,4 +1,4 @@
-"""The local embedder on its real weights: the same model as the original, the same vectors on any thread, for any text."""
+"""The local embedder on its real weights: the model that it says it is, on any thread, for any text."""
 
 import threading
 import time

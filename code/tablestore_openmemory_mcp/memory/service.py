@@ -54,7 +54,11 @@ class MemoryService:
         self._chat = chat
         self._embedder = embedder
         self._indexes = ScopeIndexes()
-        self._recall = Recall(embedder, settings.tablestore_search_memory_min_score)
+        self._recall = Recall(
+            embedder,
+            settings.tablestore_search_memory_min_score,
+            always_answers=settings.embedding != "endpoint",
+        )
         self._cycle: AddCycle | None = None
         self._lock = threading.Lock()
 

@@ -58,7 +58,7 @@ class _Tokenizer:
 
     def encode(self, text: str, **how: Any) -> list[int]:
         tokens: list[int] = self._pieces.encode(text, **how)
-        return [t for before, t in pairwise([None, *tokens]) if t != _UNKNOWN or before != _UNKNOWN]
+        return [token for n, token in enumerate(tokens) if token != _UNKNOWN or n == 0 or tokens[n - 1] != _UNKNOWN]
 
 
 class _Encoder:
