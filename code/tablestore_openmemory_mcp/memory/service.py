@@ -171,7 +171,8 @@ class MemoryService:
         return deleted
 
     def close(self) -> None:
-        """Let go of connections. The store is its opener's to close."""
+        """Let go of connections and threads. The store is its opener's to close."""
+        self._recall.close()
         for model in (self._chat, self._embedder):
             if model:
                 model.close()
