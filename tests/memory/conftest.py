@@ -58,6 +58,7 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
             "TABLESTORE_TABLE_NAME": prefix,
             "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
             "MEMORY_PIPELINE": "verbatim",
+            "EMBEDDER": "none",
         }
         stores.append(TablestoreStore.open(Settings.load({**given, **environ})))
         return stores[-1]
@@ -96,13 +97,14 @@ def store(
 
 @pytest.fixture
 def make(fake: FakeOpenAI, plain: PlainStore) -> Iterator[MakeService]:
-    """`make(store=…, VARIABLE=…)`: a service with the fake endpoint; `OPENAI_API_KEY=""` for one without."""
+    """`make(store=…, VARIABLE=…)`: a service with the fake endpoint; `OPENAI_API_KEY=""` for one without, and without
+    an embedder."""
     made: list[MemoryService] = []
 
     def build(store: object = None, **environ: str) -> MemoryService:
         given = {**fake.environ(), "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION), "STORE": "embedded", **environ}
         if not given["OPENAI_API_KEY"]:
-            given["OPENAI_BASE_URL"] = ""
+            given = {"EMBEDDER": "none", **given, "OPENAI_BASE_URL": ""}
         made.append(MemoryService.from_settings(Settings.load(given), store or plain))  # type: ignore[arg-type]
         return made[-1]
 
@@ -124,4 +126,5 @@ def serving(make: MakeService, store: PlainStore | TablestoreStore) -> MemorySer
 
 @pytest.fixture
 def keyless(make: MakeService) -> MemoryService:
+    """Without a key and without an embedder: by words."""
     return make(OPENAI_API_KEY="")

@@ -84,7 +84,7 @@ from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
 scope, store = Scope("u", "c"), PlainStore()
-keyless = MemoryService.from_settings(Settings.load({"STORE": "embedded"}), store)
+keyless = MemoryService.from_settings(Settings.load({"STORE": "embedded", "EMBEDDER": "none"}), store)
 keyless.add(scope, "I live in Shanghai")
 service = MemoryService.from_settings(Settings.load(dict(a.split("=", 1) for a in sys.argv[1:])), store)
 assert "openai" not in sys.modules

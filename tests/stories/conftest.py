@@ -39,6 +39,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, cloud: dict[str, str]) -> I
 
 @pytest.fixture(scope="module")
 def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that has nothing."""
-    with Server(tmp_path_factory.mktemp("keyless")) as running:
+    """A server that has nothing, as a stranger starts it: with the local embedder."""
+    with Server(tmp_path_factory.mktemp("keyless"), EMBEDDER="auto") as running:
         yield running

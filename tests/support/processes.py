@@ -21,8 +21,14 @@ _LISTENING = re.compile(r"^listening\s+http://.*:(\d+)\s*$", re.MULTILINE)
 
 
 def clean_environ(home: Path, **variables: str) -> dict[str, str]:
-    """What a process gets that inherits nothing from this one: no keys, no DATA_DIR of the developer's."""
+    """What a process gets that inherits nothing from this one: no keys, no DATA_DIR of the developer's.
+
+    Without a key no embedder either: to load the local one takes 100 MB and a second of each process, which only a test
+    about it should pay (EMBEDDER="auto").
+    """
+    has_key = any(name.endswith("_API_KEY") for name in variables)
     return {
+        **({} if has_key else {"EMBEDDER": "none"}),
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "TMPDIR": str(home),

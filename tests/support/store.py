@@ -48,6 +48,7 @@ def environ(emulator: Emulator | RealInstance, **more: str) -> dict[str, str]:
         "TABLESTORE_TABLE_NAME": prefix_of(emulator),
         "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
         "MEMORY_PIPELINE": "verbatim",
+        "EMBEDDER": "none",  # vectors are given
         **more,
     }
 

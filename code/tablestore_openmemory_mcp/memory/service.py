@@ -19,6 +19,8 @@ from .model import AddResult, Hit, Outcome, Page, Progress
 from .models.chat import ChatModel
 from .models.embedder import AddEmbedder, Embedder, row
 from .models.endpoint import Endpoint
+from .models.local.local_embedder import LocalEmbedder
+from .models.local.universal_sentence_encoder import UniversalSentenceEncoder
 from .paging import page
 from .search.scope_index import ScopeIndexes
 from .search.scope_search import Recall
@@ -52,7 +54,11 @@ class MemoryService:
         self._chat = chat
         self._embedder = embedder
         self._indexes = ScopeIndexes()
-        self._recall = Recall(embedder, settings.tablestore_search_memory_min_score)
+        self._recall = Recall(
+            embedder,
+            settings.tablestore_search_memory_min_score,
+            always_answers=settings.embedding != "endpoint",
+        )
         self._cycle: AddCycle | None = None
         self._lock = threading.Lock()
 
@@ -62,10 +68,12 @@ class MemoryService:
         llm, embeds = settings.llm_endpoint, settings.embedder_endpoint
         shared = Endpoint(llm.api_key, llm.base_url) if llm else None
         chat = ChatModel(shared, settings.llm_model) if shared else None
-        if embeds is None:
+        if settings.embedding == "local":
+            return cls(settings, store, chat, LocalEmbedder(UniversalSentenceEncoder()))
+        if settings.embedding == "none" or embeds is None:
             return cls(settings, store, chat)
         own = Endpoint(embeds.api_key, embeds.base_url, prefix="EMBEDDER") if embeds != llm or not shared else shared
-        return cls(settings, store, chat, Embedder(own, settings.embedder_model, settings.tablestore_vector_dimension))
+        return cls(settings, store, chat, Embedder(own, settings.embedder_model, settings.vector_dimension))
 
     def add(
         self,
@@ -169,6 +177,17 @@ class MemoryService:
         deleted = self._store.scope(scope).delete_all()
         self._indexes.forget(scope)
         return deleted
+
+    def begin_loading(self) -> None:
+        """Load the local embedder, if there is one, on a thread of its own."""
+        if isinstance(self._embedder, LocalEmbedder):
+            self._embedder.begin_loading()
+
+    def load(self, deadline: float) -> None:
+        """Wait until the local embedder is loaded, if there is one. `deadline`: time.monotonic(). Raises a
+        ModelError."""
+        if isinstance(self._embedder, LocalEmbedder):
+            self._embedder.embed([""], deadline=deadline)
 
     def close(self) -> None:
         """Let go of connections and threads. The store is its opener's to close."""

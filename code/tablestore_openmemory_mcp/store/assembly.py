@@ -23,13 +23,13 @@ class StoreComponents:
         self.tables = Tables(self.gateway, settings.tablestore_table_name, settings.history_retention_days)
         self.sessions = SessionRows(self.gateway, self.tables)
         self._cache = SnapshotCache(snapshot_bytes)
-        self._index = SearchIndex(self.gateway, self.tables, settings.tablestore_vector_dimension)
+        self._index = SearchIndex(self.gateway, self.tables, settings.vector_dimension)
         self._vectors = VectorCache()
         self._queues = WriteQueues()
         self._settings = settings
         self._step = step
         self._most_bytes = snapshot_bytes  # so that the cache holds any scope
-        vector_bytes = 2 * 4 * settings.tablestore_vector_dimension  # as it came, and at length 1
+        vector_bytes = 2 * 4 * settings.vector_dimension  # as it came, and at length 1
         self._rule = VectorRule(settings.exact_search_limit, vector_bytes)
 
     def scope(self, scope: Scope) -> TablestoreScope:

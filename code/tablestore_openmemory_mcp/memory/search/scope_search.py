@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
-from ...store.model import ScopeStore, Snapshot
+from ...store.model import Memory, ScopeStore, Snapshot
 from ..model import Hit
 from ..models.embedder import Embedder
 from ..models.query_embedder import QueryEmbedder
-from .ranking import best, order
+from .cosine_spread import script
+from .ranking import Scores, best, order
 from .scope_index import ScopeIndex, cosines
 from .scope_upkeep import Improver
 
@@ -22,11 +23,13 @@ _SAMPLE = 100  # its memories whose cosines tell how the others' spread
 class Recall:
     """The embedder is asked in a thread of its own while the calling one reads the store."""
 
-    def __init__(self, embedder: Embedder | None, min_score: float) -> None:
+    def __init__(self, embedder: Embedder | None, min_score: float, *, always_answers: bool = False) -> None:
+        """`always_answers`: with the newest memories, marked as such, where no memory is like the query."""
         self._queries = QueryEmbedder(embedder) if embedder else None
         self._model = embedder.model if embedder else ""
         self._improver = Improver(embedder)
         self._min_score = min_score
+        self._always_answers = always_answers
 
     def search(self, store: ScopeStore, index: ScopeIndex, query: str, limit: int, deadline: float) -> list[Hit]:
         """At most `limit` memories, best first. Raises a StoreError.
@@ -80,7 +83,14 @@ class Recall:
                 hits.append(Hit(memories[i], score))
             if len(hits) == limit:
                 break
+        if self._always_answers and not (hits and self._is_like_any(snapshot, index, query, dense, lexical)):
+            return _newest(memories, limit)
         return hits
+
+    def _is_like_any(self, snapshot: Snapshot, index: ScopeIndex, query: str, dense: Scores, lexical: Scores) -> bool:
+        """Whether any memory has a word of `query`, or is nearer to it than unrelated texts are on average."""
+        spread = index.spread(snapshot, self._model, script(query))
+        return bool((lexical > 0).any() or (spread.z(dense) > 0).any())
 
 
 def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> list[Hit]:
@@ -90,6 +100,10 @@ def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> 
     found = [memories[i] for i in best(scores, limit) if scores[i] > 0]
     if found:
         return [Hit(m) for m in found]
+    return _newest(memories, limit)
+
+
+def _newest(memories: Sequence[Memory], limit: int) -> list[Hit]:
     newest = sorted(memories, key=lambda m: m.updated_at, reverse=True)
     return [Hit(m, note="newest") for m in newest[:limit]]
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import jwt
 
 from ...errors import StoreError, StoreUnavailable
-from ...settings import MIN_SECRET
+from ...values import MIN_SECRET
 from ..caller import Principal
 from .cached_value import Refreshed
 

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -21,13 +22,21 @@ from .sockets import QUEUE
 logger = logging.getLogger(__name__)
 
 
-def serve(app: App, sockets: list[socket.socket], settings: Settings, host: ASGIApp | None = None) -> None:
+def serve(
+    app: App,
+    sockets: list[socket.socket],
+    settings: Settings,
+    host: ASGIApp | None = None,
+    *,
+    started: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGTERM or SIGINT. Returns when all is answered, or ends the process when the grace is over.
 
-    `host`: what stands around `app` and passes requests on to it, such as fc.host.
+    `host`: what stands around `app` and passes requests on to it, such as fc.host. `started`: called on the event loop
+    once clients are served.
     """
     config = Config(host or app, Limits.of(settings), grace=settings.shutdown_grace)
-    server = _Server(config, app)
+    server = _Server(config, app, started)
     hangup = getattr(signal, "SIGHUP", None)  # its terminal is closed; ignored under nohup
     if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
         signal.signal(hangup, server.handle_exit)
@@ -57,10 +66,15 @@ class BoundedServer(uvicorn.Server):
 
 
 class _Server(BoundedServer):
-    def __init__(self, config: Config, app: App) -> None:
+    def __init__(self, config: Config, app: App, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._app = app
+        self._started = started
         self._why = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn's own raises the signal again at the end: the exit status would say "killed", not 0. (It is also

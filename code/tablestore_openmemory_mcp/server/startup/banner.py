@@ -40,8 +40,18 @@ def mode(settings: Settings) -> str:
     """How they are stored and recalled."""
     if settings.pipeline == "verbatim":
         key = "" if settings.openai_api_key else "no OPENAI_API_KEY: "
-        return f"{key}texts are stored word for word and recalled by their words"
-    return f"facts are extracted and reconciled by {settings.llm_model}, recalled with {settings.embedder_model}"
+        return f"{key}texts are stored word for word, and recalled {recall(settings)}"
+    return f"facts are extracted and reconciled by {settings.llm_model}, and recalled {recall(settings)}"
+
+
+def recall(settings: Settings) -> str:
+    """How memories are found."""
+    if settings.embedding == "none":
+        return "by their words"
+    if settings.embedding == "endpoint":
+        return f"by meaning, with {settings.embedder_model}"
+    leaves = "" if settings.cloud or settings.llm_endpoint else "; nothing leaves it"
+    return f"by meaning, in 16 languages, on this machine{leaves}"
 
 
 def _access(settings: Settings) -> str:

@@ -1,0 +1,1 @@
+"""An embedder in this process: needs no key and no network."""
