@@ -1,7 +1,7 @@
 """The endpoint as a process of its own: for benchmarks and for trying the server by hand."""
 
 import argparse
-import threading
+import time
 
 from .endpoint import FakeOpenAI
 
@@ -15,7 +15,9 @@ def main() -> None:
     delay = {"chat": given.llm_delay, "embeddings": given.embedder_delay}
     with FakeOpenAI(port=given.port, delay=delay) as fake:
         print(f"OPENAI_BASE_URL={fake.base_url}", flush=True)
-        threading.Event().wait()
+        while True:  # nobody asks what was requested: a long benchmark would fill the memory with it
+            time.sleep(1)
+            fake.forget()
 
 
 main()
