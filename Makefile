@@ -92,6 +92,10 @@ bench: $(VENV)/.installed-dev .venv-reference/.installed
 	$(BIN)/python $(PERFORMANCE)/load.py $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
 
+# Ten minutes of calls while processes are killed and services fail. SOAK_SECONDS=30 make soak: a shorter run
+soak: $(VENV)/.installed-dev
+	$(BIN)/python $(PERFORMANCE)/soak.py --seconds $${SOAK_SECONDS:-600} $(if $(JSON),--json $(JSON))
+
 # Real client programs: see docs/clients.md. Their environments live in .venv-clients and tests/clients/node_modules.
 CLIENTS := tests/clients
 CLIENT_ENVS := $(patsubst $(CLIENTS)/requirements/%.txt,.venv-clients/%/.installed,$(wildcard $(CLIENTS)/requirements/*.txt))

@@ -7,11 +7,13 @@ text = await session.tool("search_memories", query="…")
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
 import httptools
 
+KEEP_ALIVE = 4.0  # seconds that a connection may be idle and is still used: uvicorn closes it after 5
 PATIENCE = 300.0  # seconds for one answer: the reference answers one call at a time
 INITIALIZE = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "load", "version": "1"}}
 INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
@@ -19,6 +21,10 @@ INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 class Failed(Exception):
     """A call that was not answered as it should be; the text is what the server said."""
+
+
+class Refused(Failed):
+    """The server answered, with an error."""
 
 
 class Connection(asyncio.Protocol):
@@ -30,6 +36,7 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
+        self._used = time.monotonic()
         self.closed = asyncio.get_running_loop().create_future()
 
     @classmethod
@@ -48,6 +55,11 @@ class Connection(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(head.encode() + b"\r\n" + body)
         return self._answer
+
+    @property
+    def stale(self) -> bool:
+        """Whether a client would rather open another one."""
+        return self.closed.done() or time.monotonic() - self._used > KEEP_ALIVE
 
     def close(self) -> None:
         if self._transport is not None:
@@ -80,14 +92,29 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         body, self._body = bytes(self._body), bytearray()
+        self._used = time.monotonic()
         if self._answer is not None and not self._answer.done():
             self._answer.set_result((self._parser.get_status_code(), body))
+        if not self._parser.should_keep_alive():
+            self.connection_lost(None)
+            self.close()
+
+
+async def fresh(connection: Connection | None, port: int) -> Connection:
+    """This one, or another if it cannot be relied upon."""
+    if connection is not None and not connection.stale:
+        return connection
+    if connection is not None:
+        connection.close()
+    return await Connection.open(port)
 
 
 class SseSession:
     """A session over SSE: a stream for what the server says, and a connection for what the client says."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int, patience: float) -> None:
+        self._port = port
+        self._patience = patience
         self._number = 0
         self._rest = b""
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -96,21 +123,24 @@ class SseSession:
         self._posts: Connection | None = None
 
     @classmethod
-    async def open(cls, port: int, path: str) -> Self:
+    async def open(cls, port: int, path: str, patience: float = PATIENCE) -> Self:
         """Connect and shake hands. Raises Failed or OSError."""
-        session = cls()
+        session = cls(port, patience)
         session._stream = await Connection.open(port, session._heard)
         session._stream.closed.add_done_callback(session._ended)
         head = session._stream.send("GET", path)
         first: list[asyncio.Future[Any]] = [head, session._endpoint]
-        await asyncio.wait(first, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(first, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not session._endpoint.done():
             session.close()
             raise Failed(f"the stream was refused: {head.result() if head.done() else 'no answer'}")
         head.cancel()
-        session._posts = await Connection.open(port)
-        await session.request("initialize", INITIALIZE)
-        await session._post(INITIALIZED)
+        try:
+            await session.request("initialize", INITIALIZE)
+            await session._post(INITIALIZED)
+        except BaseException:
+            session.close()
+            raise
         return session
 
     async def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -119,9 +149,9 @@ class SseSession:
         answer = self._waiting[self._number] = asyncio.get_running_loop().create_future()
         try:
             await self._post({"jsonrpc": "2.0", "id": self._number, "method": method, "params": params})
-            message = await asyncio.wait_for(answer, PATIENCE)
+            message = await asyncio.wait_for(answer, self._patience)
         except TimeoutError:
-            raise Failed(f"no answer within {PATIENCE:.0f} s") from None
+            raise Failed(f"no answer within {self._patience:.0f} s") from None
         finally:
             del self._waiting[self._number]
         return result_of(message)
@@ -136,8 +166,8 @@ class SseSession:
                 connection.close()
 
     async def _post(self, message: dict[str, Any]) -> None:
-        assert self._posts is not None
-        status, body = await self._posts.send("POST", self._endpoint.result(), json.dumps(message).encode())
+        self._posts = posts = await fresh(self._posts, self._port)
+        status, body = await posts.send("POST", self._endpoint.result(), json.dumps(message).encode())
         if status not in (200, 202):  # the reference answers 200
             raise Failed(f"HTTP {status}: {body[:200].decode(errors='replace')}")
 
@@ -166,25 +196,25 @@ class SseSession:
 class HttpSession:
     """Streamable HTTP without a session: each call is one POST and its answer."""
 
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, patience: float = PATIENCE) -> None:
         self._address = port, path
+        self._patience = patience
         self._number = 0
         self._posts: Connection | None = None
 
     async def tool(self, name: str, **arguments: str) -> str:
         port, path = self._address
-        if self._posts is None or self._posts.closed.done():
-            self._posts = await Connection.open(port)
+        self._posts = await fresh(self._posts, port)
         self._number += 1
         params = {"name": name, "arguments": arguments}
         message = {"jsonrpc": "2.0", "id": self._number, "method": "tools/call", "params": params}
         try:
             status, body = await asyncio.wait_for(
-                self._posts.send("POST", path, json.dumps(message).encode()), PATIENCE
+                self._posts.send("POST", path, json.dumps(message).encode()), self._patience
             )
         except TimeoutError:
             self.close()
-            raise Failed(f"no answer within {PATIENCE:.0f} s") from None
+            raise Failed(f"no answer within {self._patience:.0f} s") from None
         if status != 200:
             raise Failed(f"HTTP {status}: {body[:200].decode(errors='replace')}")
         return text_of(result_of(json.loads(body)))
@@ -198,18 +228,18 @@ Session = SseSession | HttpSession
 
 
 def result_of(message: dict[str, Any]) -> dict[str, Any]:
-    """Raises Failed if the answer is a JSON-RPC error."""
+    """Raises Refused if the answer is a JSON-RPC error."""
     if "error" in message:
-        raise Failed(json.dumps(message["error"], ensure_ascii=False))
+        raise Refused(json.dumps(message["error"], ensure_ascii=False))
     result: dict[str, Any] = message["result"]
     return result
 
 
 def text_of(result: dict[str, Any]) -> str:
-    """Raises Failed if it is an error: the reference's errors are ordinary texts."""
+    """Raises Refused if it is an error: the reference's errors are ordinary texts."""
     text: str = result["content"][0]["text"] if result.get("content") else ""
     if result.get("isError") or text.startswith("Error"):
-        raise Failed(text)
+        raise Refused(text)
     return text
 
 

@@ -10,9 +10,6 @@ emulator and servers are processes of their own; the load comes from this proces
 """
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,11 +21,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import at_start  # noqa: E402
-import embedded  # noqa: E402
+
 import table  # noqa: E402
-import under_load  # noqa: E402
 from bench import EMBEDDER, LLM, Bench  # noqa: E402
+from circumstances import circumstances  # noqa: E402
+from rows import at_start, embedded, under_load  # noqa: E402
 from servers import REFERENCE, fake_models  # noqa: E402
 
 from tablestore_emulator.testing import Emulator  # noqa: E402
@@ -70,7 +67,8 @@ def main() -> None:
     names = ["ours"] if arguments.without_reference else ["ours", "reference"]
     if "reference" in names and not REFERENCE.exists():
         raise SystemExit("The reference is not installed: make .venv-reference/.installed, or --without-reference.")
-    begin, busy = time.monotonic(), os.getloadavg()[0]
+    begin = time.monotonic()
+    about = circumstances() | {"rounds": arguments.rounds, "seconds_per_measurement": arguments.seconds}
     with (
         tempfile.TemporaryDirectory() as home,
         Emulator() as emulator,
@@ -83,7 +81,7 @@ def main() -> None:
         finally:
             bench.stop()
     document = {
-        **_circumstances(arguments, busy),
+        **about,
         "seconds": round(time.monotonic() - begin),
         "clients": bench.clients,
         "rows": rows,
@@ -91,7 +89,10 @@ def main() -> None:
     print(table.text(rows))
     for key, cpu in bench.clients.items():
         print(f"the load itself took {cpu:.2f} ms of CPU per call ({key})")
-    print(f"{document['commit']}, {document['machine']}, {document['seconds']} s; load average before: {busy:.1f}")
+    print(
+        f"{document['commit']}, {document['machine']}, {document['seconds']} s; "
+        f"load average before: {document['load_average_before']}"
+    )
     if arguments.json:
         table.write(arguments.json, document)
 
@@ -108,20 +109,6 @@ def _measured(bench: Bench, chosen: list[Measurement], names: list[str], rounds:
                 for key, value in measurement.run(bench, name).items():
                     figures[name].setdefault(key, []).append(value)
     return table.results(figures["ours"], figures["reference"], bench.notes)
-
-
-def _circumstances(arguments: argparse.Namespace, busy: float) -> dict[str, Any]:
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=9"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-    return {
-        "commit": commit,
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
-        "load_average_before": round(busy, 1),
-        "rounds": arguments.rounds,
-        "seconds_per_measurement": arguments.seconds,
-        "latency": {"llm": LLM, "embedder": EMBEDDER},
-    }
 
 
 def _say(what: str) -> None:

@@ -98,9 +98,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def fake_models(llm: float, embedder: float) -> Iterator[str]:
-    """The fake LLM and embedder with these latencies (seconds); their base URL."""
-    command = [sys.executable, "-m", "support.fake_openai", "--llm-delay", str(llm), "--embedder-delay", str(embedder)]
+def fake_models(llm: float, embedder: float, errors: float = 0.0) -> Iterator[str]:
+    """The fake LLM and embedder with these latencies (seconds); their base URL. `errors`: a share of the LLM's."""
+    options = {"--llm-delay": llm, "--embedder-delay": embedder, "--llm-errors": errors}
+    command = [sys.executable, "-m", "support.fake_openai", *(str(part) for pair in options.items() for part in pair)]
     environ = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
     popen = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
     try:

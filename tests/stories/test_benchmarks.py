@@ -36,6 +36,18 @@ def test_a_row_of_every_kind_is_measured(tmp_path: Path) -> None:
     assert measured["writers_refused"]["ours"] == 0
 
 
+@pytest.mark.slow
+def test_a_soak_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "soak.json"
+    done = run("soak.py", "--seconds", "20", "--json", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    document: dict[str, Any] = json.loads(out.read_text())
+    assert document["changes_acknowledged"] > 0
+    assert document["tablestore_calls_throttled"] > 0
+    assert document["processes_killed"] > 0
+    assert document["lost"] == document["unexplained"] == []
+
+
 def test_a_row_that_is_not_there_is_named() -> None:
     done = run("load.py", "--only", "searches,no_such_row")
     assert done.returncode != 0
