@@ -92,6 +92,10 @@ bench: $(VENV)/.installed-dev .venv-reference/.installed
 	$(BIN)/python $(PERFORMANCE)/load.py $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
 
+# Writes docs/images/scaling*.
+bench-scaling: $(VENV)/.installed-dev .venv-reference/.installed
+	$(BIN)/python $(PERFORMANCE)/scaling.py
+
 # Ten minutes of calls while processes are killed and services fail. SOAK_SECONDS=30 make soak: a shorter run
 soak: $(VENV)/.installed-dev
 	$(BIN)/python $(PERFORMANCE)/soak.py --seconds $${SOAK_SECONDS:-600} $(if $(JSON),--json $(JSON))

@@ -37,6 +37,7 @@ class Bench:
     models: str  # base URL; 500 ms, 50 ms
     fast_models: str  # base URL; without latency
     seconds: float
+    imported_at: float = 0.0  # when the large scope of rows/embedded.py was put into place (time.monotonic)
     running: dict[str, Process] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     clients: dict[str, float] = field(default_factory=dict)  # ms of CPU that the load itself took per call

@@ -102,6 +102,8 @@ def _measured(bench: Bench, chosen: list[Measurement], names: list[str], rounds:
     if any(m.run.__module__ != embedded.__name__ for m in chosen):
         _say("putting memories into place")
         bench.seed(names)
+    if any(m.run is embedded.large for m in chosen):
+        embedded.prepare(bench)
     for measurement in chosen:
         for number in range(min(rounds, measurement.most)):
             for name in names if measurement.reference else ["ours"]:

@@ -18,12 +18,15 @@ KEYLESS = 20  # memories of each user
 CLIENTS = 16
 SAMPLES = 15
 
+LAG_WINDOW = 65.0  # seconds: what was written in the last minute is read again by every search of a large scope
+
 Figures = dict[str, float]
 
 
 def large(bench: Bench, _name: str) -> Figures:
     """One session, an embedder without latency. The search index is there; the process has just been started."""
-    contender = _contender(bench, "large", bench.fast_models)
+    contender = prepare(bench)
+    time.sleep(max(0.0, bench.imported_at + LAG_WINDOW - time.monotonic()))
     with started(contender) as process:
         took = asyncio.run(_large(process.port))
     return {
@@ -31,6 +34,11 @@ def large(bench: Bench, _name: str) -> Figures:
         "large_first": took["first"],
         "large_list": took["list"],
     }
+
+
+def prepare(bench: Bench) -> Contender:
+    """Long before `large` if possible: it waits until the import is a minute old."""
+    return _contender(bench, "large", bench.fast_models)
 
 
 async def _large(port: int) -> Figures:
@@ -112,6 +120,7 @@ def _contender(bench: Bench, name: str, models: str | None) -> Contender:
     contender = Contender(name, OURS, environ, bench.home / f"{name}.log")
     if not (home / "data").exists():
         _seed(contender, home, models)
+        bench.imported_at = time.monotonic()
     return contender
 
 
@@ -126,5 +135,12 @@ def _seed(contender: Contender, home: Path, models: str | None) -> None:
         shutil.rmtree(home / "data", ignore_errors=True)
         raise
     if models is not None:
-        with started(contender) as process:  # makes the search index, and waits until it answers
-            asyncio.run(_large(process.port))
+        with started(contender) as process:
+            asyncio.run(_make_index(process.port))
+
+
+async def _make_index(port: int) -> None:
+    session = await SseSession.open(port, path("large"))
+    for _ in range(2):
+        await _timed(session, "search_memories")
+    session.close()
