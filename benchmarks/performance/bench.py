@@ -41,6 +41,7 @@ class Bench:
     running: dict[str, Process] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     clients: dict[str, float] = field(default_factory=dict)  # ms of CPU that the load itself took per call
+    units: dict[str, dict[str, float]] = field(default_factory=dict)  # what one call of ours costs in Tablestore
 
     def contender(self, name: str) -> Contender:
         command = OURS if name == "ours" else (REFERENCE,)

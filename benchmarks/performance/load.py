@@ -84,6 +84,7 @@ def main() -> None:
         **about,
         "seconds": round(time.monotonic() - begin),
         "clients": bench.clients,
+        "units": bench.units,
         "rows": rows,
     }
     print(table.text(rows))

@@ -34,31 +34,104 @@ class Goal:
 class Row:
     key: str
     what: str
+    zh: str
     unit: str
     goal: Goal
 
 
 ROWS = [
-    Row("searches", "searches, 64 SSE sessions", "/s", Goal("≥", 15, "ratio")),
-    Row("adds", "adds, 64 SSE sessions, two LLM calls each", "/s", Goal("≥", 50, "ratio")),
-    Row("cpu_search", "CPU of the server per search", "ms", Goal("≤", 4, unit="ms")),
-    Row("cpu_add", "CPU of the server per add", "ms", Goal("≤", 12, unit="ms")),
-    Row("beside", "a search beside 32 running adds, p95, over one alone, p50", "×", Goal("≤", 1.5, unit="×")),
-    Row("alone", "one search alone, p50, over the embedder's latency", "×", Goal("≤", 1.12, unit="×")),
-    Row("opening", "opening 64 SSE sessions", "s", Goal("≤", 1, unit="s")),
-    Row("port_open", "start until the port is open", "s", Goal("≤", 0.05, "ratio")),
-    Row("first_search", "start until the first search is answered", "s", Goal("≤", 0.50, "ratio")),
-    Row("memory", "memory after it", "MB", Goal("≤", 0.71, "ratio")),
-    Row("first_add", "first add after the start, beyond LLM and embedder", "s", Goal("≤", 0.5, unit="s")),
-    Row("stdio", "stdio: start until `initialize` is answered", "s", Goal("≤", 0.6, unit="s")),
-    Row("http_list", "Streamable HTTP list calls, one process", "/s", Goal("≥", 400, unit="/s")),
-    Row("large_ratio", "a search of 7,500 memories over one of 180, embedded", "×", Goal("≤", 2, unit="×")),
-    Row("large_first", "the first search of 7,500 memories, embedded", "ms", Goal("≤", 300, unit="ms")),
-    Row("large_list", "list of 7,500 memories, a page of 1 MB, embedded", "ms", Goal("≤", 80, unit="ms")),
-    Row("writers_p95", "16 clients adding to one scope, verbatim, p95", "s", Goal("≤", 0.5, unit="s")),
-    Row("writers_rate", "the same, adds", "/s", Goal("≥", 100, unit="/s")),
-    Row("writers_refused", "the same, refused", "", Goal("≤", 0)),
-    Row("keyless", "searches on the embedded store, no key, 64 SSE sessions", "/s", Goal("≥", 300, unit="/s")),
+    Row("searches", "searches, 64 SSE sessions", "搜索，64 个 SSE 会话", "/s", Goal("≥", 15, "ratio")),
+    Row(
+        "adds",
+        "adds, 64 SSE sessions, two LLM calls each",
+        "添加，64 个 SSE 会话，各两次大模型调用",
+        "/s",
+        Goal("≥", 50, "ratio"),
+    ),
+    Row("cpu_search", "CPU of the server per search", "服务进程每次搜索的 CPU", "ms", Goal("≤", 4, unit="ms")),
+    Row("cpu_add", "CPU of the server per add", "服务进程每次添加的 CPU", "ms", Goal("≤", 12, unit="ms")),
+    Row(
+        "beside",
+        "a search beside 32 running adds, p95, over one alone, p50",
+        "与 32 个添加并行时的搜索 p95，比单独搜索 p50",
+        "×",
+        Goal("≤", 1.5, unit="×"),
+    ),
+    Row(
+        "alone",
+        "one search alone, p50, over the embedder's latency",
+        "单独一次搜索 p50，比向量模型的延迟",
+        "×",
+        Goal("≤", 1.12, unit="×"),
+    ),
+    Row("opening", "opening 64 SSE sessions", "打开 64 个 SSE 会话", "s", Goal("≤", 1, unit="s")),
+    Row("port_open", "start until the port is open", "启动到端口打开", "s", Goal("≤", 0.05, "ratio")),
+    Row(
+        "first_search",
+        "start until the first search is answered",
+        "启动到首次搜索有结果",
+        "s",
+        Goal("≤", 0.50, "ratio"),
+    ),
+    Row("memory", "memory after it", "此后的内存", "MB", Goal("≤", 0.71, "ratio")),
+    Row(
+        "first_add",
+        "first add after the start, beyond LLM and embedder",
+        "启动后首次添加，大模型与向量模型之外的时间",
+        "s",
+        Goal("≤", 0.5, unit="s"),
+    ),
+    Row(
+        "stdio",
+        "stdio: start until `initialize` is answered",
+        "stdio：启动到 `initialize` 有应答",
+        "s",
+        Goal("≤", 0.6, unit="s"),
+    ),
+    Row(
+        "http_list",
+        "Streamable HTTP list calls, one process",
+        "Streamable HTTP 列出记忆，单进程",
+        "/s",
+        Goal("≥", 400, unit="/s"),
+    ),
+    Row(
+        "large_ratio",
+        "a search of 7,500 memories over one of 180, embedded",
+        "内置存储：7,500 条时的搜索比 180 条时",
+        "×",
+        Goal("≤", 2, unit="×"),
+    ),
+    Row(
+        "large_first",
+        "the first search of 7,500 memories, embedded",
+        "内置存储：7,500 条时的首次搜索",
+        "ms",
+        Goal("≤", 300, unit="ms"),
+    ),
+    Row(
+        "large_list",
+        "list of 7,500 memories, a page of 1 MB, embedded",
+        "内置存储：列出 7,500 条（一页 1 MB）",
+        "ms",
+        Goal("≤", 80, unit="ms"),
+    ),
+    Row(
+        "writers_p95",
+        "16 clients adding to one scope, verbatim, p95",
+        "16 个客户端同时向一个作用域逐字添加，p95",
+        "s",
+        Goal("≤", 0.5, unit="s"),
+    ),
+    Row("writers_rate", "the same, adds", "同上，添加", "/s", Goal("≥", 100, unit="/s")),
+    Row("writers_refused", "the same, refused", "同上，被拒绝", "", Goal("≤", 0)),
+    Row(
+        "keyless",
+        "searches on the embedded store, no key, 64 SSE sessions",
+        "内置存储搜索，无密钥，64 个 SSE 会话",
+        "/s",
+        Goal("≥", 300, unit="/s"),
+    ),
 ]
 
 Figures = Mapping[str, Sequence[float]]  # a row's key to one figure per round

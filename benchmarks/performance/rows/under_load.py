@@ -3,6 +3,9 @@
 import asyncio
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from bench import EMBEDDER, READERS, WRITERS, Bench, path
 from client import Connection, Failed, HttpSession, Session, SseSession, sessions
@@ -16,6 +19,25 @@ SAMPLES = 40
 HTTP_CLIENTS = 16
 
 Figures = dict[str, float]
+
+
+@dataclass(slots=True)
+class Counting:
+    """The load whose calls of Tablestore are counted."""
+
+    load: Load = field(default_factory=Load)
+
+
+@contextmanager
+def counted(bench: Bench, name: str, key: str) -> Iterator[Counting]:
+    """Keeps what one call costs in Tablestore: capacity units of rows, and requests. The relay's reads are in it."""
+    units, calls, counting = bench.emulator.units(), bench.emulator.calls(), Counting()
+    yield counting
+    if name == "ours" and counting.load.latencies:
+        answered = len(counting.load.latencies)
+        after = bench.emulator.units() | {"requests": sum(bench.emulator.calls().values())}
+        before = units | {"requests": sum(calls.values())}
+        bench.units[key] = {what: round((after[what] - before[what]) / answered, 3) for what in after}
 
 
 async def search(session: Session) -> None:
@@ -40,7 +62,9 @@ def searches(bench: Bench, name: str) -> Figures:
     async def measured() -> Load:
         async with sessions(server.port, [path(user) for user in READERS]) as opened:
             await closed_loop(server, opened, search, seconds=0, calls=1)
-            return await closed_loop(server, opened, search, seconds=bench.seconds)
+            with counted(bench, name, "searches") as counting:
+                counting.load = await closed_loop(server, opened, search, seconds=bench.seconds)
+            return counting.load
 
     load = asyncio.run(measured())
     _note(bench, name, "searches", load)
@@ -56,7 +80,9 @@ def adds(bench: Bench, name: str) -> Figures:
             if name == "reference":
                 return await closed_loop(server, opened[:REFERENCE_ADDS], add, seconds=0, calls=1)
             await closed_loop(server, opened, add, seconds=0, calls=1)
-            return await closed_loop(server, opened, add, seconds=1.5 * bench.seconds)
+            with counted(bench, name, "adds") as counting:
+                counting.load = await closed_loop(server, opened, add, seconds=1.5 * bench.seconds)
+            return counting.load
 
     load = asyncio.run(measured())
     _note(bench, name, "adds", load)
