@@ -76,6 +76,32 @@ test-fc: $(VENV)/.installed-dev
 bench-cold-start: $(VENV)/.installed-dev package
 	$(BIN)/python benchmarks/cold_start.py
 
+# Under load, beside the reference, in an environment of its own: see docs/performance.md.
+#   make bench ONLY=searches,adds ROUNDS=1 JSON=out.json
+.PHONY: bench bench-scaling soak
+REFERENCE := tablestore-openmemory-mcp==1.3.1
+PERFORMANCE := benchmarks/performance
+
+# The patched Mem0 that it brings is what it would install by itself if it found uv.
+.venv-reference/.installed: | $(VENV)/pyvenv.cfg
+	$(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check $(REFERENCE)
+	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  .venv-reference/lib/python3.*/site-packages/tablestore_openmemory_mcp/mem0_wheel/*.whl
+	@touch $@
+
+bench: $(VENV)/.installed-dev .venv-reference/.installed
+	$(BIN)/python $(PERFORMANCE)/load.py $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(JSON),--json $(JSON))
+
+# Writes docs/images/scaling*.
+bench-scaling: $(VENV)/.installed-dev .venv-reference/.installed
+	$(BIN)/python $(PERFORMANCE)/scaling.py
+
+# Ten minutes of calls while processes are killed and services fail. SOAK_SECONDS=30 make soak: a shorter run
+soak: $(VENV)/.installed-dev
+	$(BIN)/python $(PERFORMANCE)/soak.py --seconds $${SOAK_SECONDS:-600} $(if $(JSON),--json $(JSON))
+
 # Real client programs: see docs/clients.md. Their environments live in .venv-clients and tests/clients/node_modules.
 CLIENTS := tests/clients
 CLIENT_ENVS := $(patsubst $(CLIENTS)/requirements/%.txt,.venv-clients/%/.installed,$(wildcard $(CLIENTS)/requirements/*.txt))

@@ -100,6 +100,10 @@ class Emulator:
         """How often each API was called since the start."""
         return self._admin("GET", "calls")
 
+    def units(self) -> dict[str, int]:
+        """Capacity units that rows have consumed since the start, "read" and "write"; those of searches not."""
+        return self._admin("GET", "units")
+
     def add_credential(
         self, key_id: str, secret: str, token: str | None = None, expires_at: float | None = None
     ) -> None:

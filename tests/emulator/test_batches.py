@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import tablestore as ots
 
+from support.emulator import Emulator
 from support.tables import get, put, refused
 
 
@@ -104,3 +105,19 @@ def test_the_size_of_a_batch_is_limited(client: Any, make_table: Any) -> None:
 def test_an_empty_batch_is_refused(client: Any, call: Any) -> None:
     with refused("OTSParameterInvalid", 400, "No row"):
         call(client)
+
+
+def test_what_was_consumed_is_counted(emulator: Emulator, client: Any, make_table: Any) -> None:
+    """As the answers say it, single rows and batches alike."""
+    table, before = make_table(), emulator.units()
+    ignore = ots.Condition("IGNORE")
+    wrote, _ = client.put_row(table, ots.Row(key(1), [("c", "x" * 10_000)]), ignore)
+    got, _, _ = client.get_row(table, key(1), max_version=1)
+    items = [ots.PutRowItem(ots.Row(key(n), [("c", "x" * 5_000)]), ignore) for n in (2, 3)]
+    batch = write(client, (table, items)).get_put_by_table(table)
+    found = read(client, (table, [key(1), key(2)])).get_result_by_table(table)
+    ranged, _, _, _ = client.get_range(table, "FORWARD", key(0), key(9), max_version=1)
+    after = emulator.units()
+    assert after["write"] - before["write"] == wrote.write + sum(item.consumed.write for item in batch) == 3 + 2 * 2
+    reads = [got.read, ranged.read, *(item.consumed.read for item in found)]
+    assert after["read"] - before["read"] == sum(reads)

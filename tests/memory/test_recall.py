@@ -228,7 +228,7 @@ def test_memories_without_vectors_get_them_once_there_is_a_key(
     assert sum(m.vector is not None for m in plain.scope(scope).snapshot().memories.values()) == 50
     service.search(scope, "数字")
     fake.forget()
-    assert all(h.score for h in service.search(scope, "数字", limit=60))
+    assert all(h.score for h in service.search(scope, "哪些数字", limit=60))
     assert fake.count("embeddings") == 1
     assert service.list(scope).total == 60
 

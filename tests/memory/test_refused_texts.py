@@ -42,8 +42,8 @@ def test_a_text_that_is_always_refused_is_asked_about_once_more_and_then_left(
     service = make()
     service.search(scope, "吃")
     fake.forget()
-    for _ in range(3):
-        service.search(scope, "吃")
+    for n in range(3):
+        service.search(scope, f"吃 {n}")
     assert fake.count("embeddings") == 3, "the queries alone"
     fake.model.refused_texts = frozenset()
     other = make(EMBEDDER_MODEL="another")

@@ -5,12 +5,13 @@ For tests of the memory service that are not about Tablestore; tests/memory runs
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tablestore_openmemory_mcp.errors import Busy
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Change, Conflict, HistoryEntry, Memory, Snapshot
 
@@ -65,6 +66,19 @@ class PlainScopeStore:
             self.commits += 1
             self._now = replace(now, seq=seq, memories=memories)
             return self._now
+
+    def write(
+        self, plan: Callable[[Snapshot], Sequence[Change]], *, base: Snapshot | None = None, deadline: float
+    ) -> Snapshot:
+        base = base or self.snapshot()
+        while changes := plan(base):
+            try:
+                return self.commit(changes, base=base)
+            except Conflict as conflict:
+                base = conflict.latest
+            if time.monotonic() > deadline:
+                raise Busy("Too many writers met in this memory; nothing was stored")
+        return base
 
     def _apply(self, change: Change, memories: dict[str, Memory], seq: int) -> None:
         old = memories.get(change.id)

@@ -1,15 +1,9 @@
 """Commit a unit of work, however many others write to the same scope."""
 
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..errors import Busy
-from ..store.model import Conflict, ScopeStore, Snapshot
+from ..store.model import Change, ScopeStore, Snapshot
 from .unit_of_work import UnitOfWork
-
-_PAUSE = 0.02  # seconds, the most that a writer waits after its first lost race; doubles up to _LONGEST_PAUSE
-_LONGEST_PAUSE = 0.5
 
 
 def write(
@@ -21,19 +15,14 @@ def write(
     Returns the unit and the scope after it; a unit without changes is not committed. Raises Busy at `deadline`
     (time.monotonic()), or what `make` and the store raise.
     """
-    base = base or store.snapshot(deadline=deadline)
-    pause = _PAUSE
-    while True:
-        unit = make(base)
-        if not unit.changes:
-            return unit, base
-        unit.drop_expired()
-        try:
-            return unit, store.commit(unit.changes, base=base, deadline=deadline)
-        except Conflict as conflict:
-            base = conflict.latest
-        wait = random.uniform(0, pause)  # noqa: S311 - parts writers that met once
-        if time.monotonic() + wait >= deadline:
-            raise Busy("Too many writers met in this memory; nothing was stored")
-        time.sleep(wait)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+    made: list[UnitOfWork] = []
+
+    def plan(latest: Snapshot) -> Sequence[Change]:
+        unit = make(latest)
+        if unit.changes:
+            unit.drop_expired()
+        made[:] = [unit]
+        return unit.changes
+
+    after = store.write(plan, base=base, deadline=deadline)
+    return made[0], after

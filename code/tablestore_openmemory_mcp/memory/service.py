@@ -190,7 +190,8 @@ class MemoryService:
             self._embedder.embed([""], deadline=deadline)
 
     def close(self) -> None:
-        """Let go of connections. The store is its opener's to close."""
+        """Let go of connections and threads. The store is its opener's to close."""
+        self._recall.close()
         for model in (self._chat, self._embedder):
             if model:
                 model.close()

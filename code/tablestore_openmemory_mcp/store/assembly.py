@@ -4,6 +4,7 @@ from ..scope import Scope
 from ..settings import Settings
 from .client.connection import Connector
 from .client.sdk_client import Gateway
+from .commit.group_commit import WriteQueues
 from .commit.sweeper import Step
 from .commit.tables import Tables
 from .index.candidates import VectorCache
@@ -24,6 +25,7 @@ class StoreComponents:
         self._cache = SnapshotCache(snapshot_bytes)
         self._index = SearchIndex(self.gateway, self.tables, settings.vector_dimension)
         self._vectors = VectorCache()
+        self._queues = WriteQueues()
         self._settings = settings
         self._step = step
         self._most_bytes = snapshot_bytes  # so that the cache holds any scope
@@ -37,6 +39,7 @@ class StoreComponents:
             self._cache,
             self._index,
             self._vectors,
+            self._queues,
             scope,
             rule=self._rule,
             max_memories=self._settings.max_memories,

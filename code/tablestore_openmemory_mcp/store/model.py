@@ -1,7 +1,7 @@
 """What the store gives and takes. Plain values; nothing here talks to Tablestore."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -132,6 +132,17 @@ class ScopeStore(Protocol):
     def commit(self, changes: Sequence[Change], *, base: Snapshot, deadline: float | None = None) -> Snapshot:
         """All of `changes`, atomically, on top of `base`; the scope after it. Raises Conflict if `base` is no longer
         the latest (nothing was written then). Returns only when it will survive any crash."""
+        ...
+
+    def write(
+        self, plan: Callable[[Snapshot], Sequence[Change]], *, base: Snapshot | None = None, deadline: float
+    ) -> Snapshot:
+        """Commit what `plan` makes of the scope, along with what other threads have ready for it; the scope after it.
+
+        `plan` is called on this thread: with the scope as it is, or as it was at `base`, or as it will be after the
+        others' changes; and again when that did not come to be, or another writer was first. Without changes nothing is
+        committed. An error of `plan` is raised once what it was given is committed. Raises Busy at `deadline`, or a
+        StoreError."""
         ...
 
     def delete_all(self) -> int:

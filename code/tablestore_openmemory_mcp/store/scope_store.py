@@ -1,7 +1,7 @@
 """The store bound to one scope (see store.model.ScopeStore)."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import cast
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..scope import Scope
 from .client.sdk_client import PATIENCE, Gateway
 from .commit.committer import Committer
+from .commit.group_commit import GroupCommit, WriteQueues
 from .commit.heads import Heads
 from .commit.rows import ScopeRows, committed_history, read_history
 from .commit.sweeper import Step, Sweeper
@@ -32,6 +33,7 @@ class TablestoreScope:
         cache: SnapshotCache,
         index: SearchIndex,
         vectors: VectorCache,
+        queues: WriteQueues,
         scope: Scope,
         *,
         rule: VectorRule,
@@ -60,6 +62,7 @@ class TablestoreScope:
             max_bytes=max_bytes,
             step=step,
         )
+        self._group = GroupCommit(scope, queues, self._committer, self._loader, cache)
 
     @property
     def scope(self) -> Scope:
@@ -91,6 +94,13 @@ class TablestoreScope:
             return base
         self._tables.ensure(deadline)
         return self._committer.commit(changes, cast(ScopeSnapshot, base), deadline)
+
+    def write(
+        self, plan: Callable[[Snapshot], Sequence[Change]], *, base: Snapshot | None = None, deadline: float
+    ) -> Snapshot:
+        """See ScopeStore.write."""
+        self._tables.ensure(deadline)
+        return self._group.write(plan, cast(ScopeSnapshot | None, base), deadline)
 
     def delete_all(self) -> int:
         """See ScopeStore.delete_all."""

@@ -1,5 +1,6 @@
 """From an API's name and bytes to its answer's bytes."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ class Api:
         tables, reads, writes = Tables(engine), Reads(engine), Writes(engine)
         batches = Batches(engine, reads, writes)
         search = search_service(engine)
+        self.units: Counter[str] = Counter(read=0, write=0)  # capacity units consumed by rows; searches not counted
 
         def delete_table(request: Any) -> Any:
             search.check_unsearched(request.table_name)
@@ -66,4 +68,16 @@ class Api:
         if getattr(request, "transaction_id", ""):  # StartLocalTransaction is not offered, so nobody can hold one
             raise invalid("TransactionID is invalid.")
         answer = handler(request)
-        return answer if isinstance(answer, bytes) else bytes(answer.SerializeToString())
+        if isinstance(answer, bytes):
+            return answer
+        if name.startswith("Batch"):
+            for each in (row for table in answer.tables for row in table.rows):
+                self._count(each)
+        else:
+            self._count(answer)
+        return bytes(answer.SerializeToString())
+
+    def _count(self, answer: Any) -> None:
+        if "consumed" in answer.DESCRIPTOR.fields_by_name:
+            self.units["read"] += answer.consumed.capacity_unit.read
+            self.units["write"] += answer.consumed.capacity_unit.write

@@ -3,6 +3,7 @@
     GET  /_admin/faults        the faults, with how often each rule has fired
     PUT  /_admin/faults        change some of them (JSON; see faults.py)
     GET  /_admin/calls         how often each API was called
+    GET  /_admin/units         capacity units consumed by rows: {"read", "write"}
     PUT  /_admin/credentials   add an access key: {"key_id", "secret", "token"?, "expires_at"?}
 
 Every request carries `Authorization: Bearer <secret of an access key>`: a data directory may hold somebody's memories.
@@ -24,10 +25,11 @@ Answer = tuple[int, dict[str, str], bytes]
 class Admin:
     """Answers requests below PREFIX."""
 
-    def __init__(self, auth: Authenticator, faults: Faults, calls: Counter[str]) -> None:
+    def __init__(self, auth: Authenticator, faults: Faults, calls: Counter[str], units: Counter[str]) -> None:
         self._auth = auth
         self._faults = faults
         self._calls = calls
+        self._units = units
 
     def owns(self, path: str) -> bool:
         return path.startswith(PREFIX)
@@ -50,6 +52,8 @@ class Admin:
                 return _json(200, self._faults.describe())
             case "GET", "calls":
                 return _json(200, dict(self._calls))
+            case "GET", "units":
+                return _json(200, dict(self._units))
             case "PUT", "credentials":
                 given = json.loads(body)
                 expires_at = given.get("expires_at")

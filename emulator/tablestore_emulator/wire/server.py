@@ -69,7 +69,7 @@ class Server:
         self._all_closed = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self.calls: Counter[str] = Counter()
-        self._admin = Admin(auth, faults, self.calls)
+        self._admin = Admin(auth, faults, self.calls, api.units)
         self._upkeep = Upkeep(engine.storage)
         self._caretaker: asyncio.Task[None] | None = None
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Model:
     takes_dimensions: bool = True  # False: refuses the parameter, as older models do
     default_dimension: int = 1536
     delay: dict[Route, float] = field(default_factory=dict)  # seconds before every answer, for benchmarks
+    broken: float = 0.0  # share of the chat requests that are answered with status 500, for a soak
 
 
 class FakeOpenAI:
@@ -165,6 +167,8 @@ class FakeOpenAI:
         if fault and (trouble := self._suffer(fault, body)):
             return trouble
         self._closing.wait(self.model.delay.get(route, 0))
+        if route == "chat" and random.random() < self.model.broken:
+            return protocol.error(500, "Internal server error.")
         if route == "embeddings":
             return self._embeddings(body, one_more=fault is not None and fault.trouble == "wrong_dimension")
         return protocol.refusal(body, self.model) or self._completion(body)

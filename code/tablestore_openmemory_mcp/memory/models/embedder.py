@@ -116,18 +116,14 @@ class Embedder:
                 return self._checked(rows, len(texts))
 
     def _ask(self, sends: bool, texts: list[str], client: "openai.OpenAI", timeout: float) -> list[NDArray[np.float64]]:
-        import openai
-
-        reply = client.embeddings.create(
-            model=self.model,
-            input=texts,
-            encoding_format="float",  # spelled out: the SDK's default is base64, which not every endpoint knows
-            dimensions=self.dimension if sends else openai.omit,
-            timeout=timeout,
-        )
-        rows = understood(reply, "The embedder", "data", self._endpoint.url_setting).data
-        rows = sorted(rows, key=lambda row: row.index or 0)  # some leave the index out
-        return [np.asarray(list(row.embedding), np.float64) for row in rows]
+        # Spelled out: the SDK's default is base64, which not every endpoint knows. It would save no time here.
+        body: dict[str, object] = {"model": self.model, "input": texts, "encoding_format": "float"}
+        if sends:
+            body["dimensions"] = self.dimension
+        reply = client.post("/embeddings", cast_to=object, body=body, options={"timeout": timeout})
+        rows = understood(reply, "The embedder", "data", self._endpoint.url_setting)
+        rows = sorted(rows, key=lambda row: row.get("index") or 0)  # some leave the index out
+        return [_vector(row["embedding"]) for row in rows]
 
     def _adapt(self, refusal: Refused, sends: bool, longest: int) -> None:
         said = str(refusal)
@@ -151,7 +147,8 @@ class Embedder:
                 setting="TABLESTORE_VECTOR_DIMENSION",
             )
         matrix = np.stack(rows)
-        lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all bounds is refused below
+            lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise ModelNonsense("The embedder gave a vector without a direction", setting=_SETTING)
         return np.asarray(matrix / lengths, np.float32)
@@ -205,6 +202,14 @@ class AddEmbedder(Embedder):
     def embed_each(self, texts: Sequence[str], *, deadline: float) -> Embedded:
         vectors = self.embed(texts, deadline=deadline)
         return Embedded(vectors, {i: why for i, text in enumerate(texts) if (why := self.without.get(text))})
+
+
+def _vector(numbers: object) -> NDArray[np.float64]:
+    """Of what was parsed. Raises ValueError, TypeError or OverflowError if it is no list of numbers."""
+    vector = np.asarray(numbers, np.float64)
+    if vector.ndim != 1:
+        raise ValueError("no vector")
+    return vector
 
 
 def row(vectors: NDArray[np.float32] | None, n: int) -> NDArray[np.float32] | None:

@@ -7,14 +7,18 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ...errors import ModelDenied, ModelError, ModelTimedOut, ModelUnavailable
 
 if TYPE_CHECKING:
+    import ssl
+
     import openai
 
 T = TypeVar("T")
@@ -27,6 +31,7 @@ _FORM = re.compile(r"response_format|json_schema|grammar")  # llama.cpp answers 
 _QUOTE = 12  # characters in common that make a quotation
 _SHOWN = 200  # characters of a vendor's explanation that reach the person
 _LARGEST = 32 * 2**20  # bytes of one answer; a long chain of thought, streamed word by word, has a third of that
+_UNUSED = 30.0  # seconds after which a connection beyond those that are needed is let go
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -41,15 +46,26 @@ class Refused(Exception):
         self.detail = detail
 
 
+class _Idle(NamedTuple):
+    since: float  # time.monotonic()
+    client: "openai.OpenAI"
+
+
 class Endpoint:
-    """Shared by all threads. The SDK is imported and the client built at the first call."""
+    """Shared by all threads. The SDK is imported and a client built at the first call.
+
+    Each call has a client, and so a connection, to itself, and the one that was used last is taken first. In one pool
+    for all, every call would look through the connections of all others, under one lock.
+    """
 
     def __init__(self, api_key: str, base_url: str | None, *, prefix: str = "OPENAI") -> None:
         """`prefix` of the two variables that hold them, for what is said of failures."""
         self._api_key = api_key
         self._base_url = base_url
         self._key_setting, self.url_setting = f"{prefix}_API_KEY", f"{prefix}_BASE_URL"
-        self._client: openai.OpenAI | None = None
+        self._idle: list[_Idle] = []  # the one used last at the end
+        self._shared: tuple[ssl.SSLContext, dict[str, list[Any]]] | None = None  # by the clients: it takes long to make
+        self._opened = 0  # how often `close` was called
         self._lock = threading.Lock()
 
     def call(
@@ -66,7 +82,10 @@ class Endpoint:
         ("LLM_MODEL") go into the message. Raises Refused for the caller to adapt to, ModelDenied, ModelUnavailable or
         ModelError.
         """
-        client = self._connect()
+        with self._borrowed() as client:
+            return self._repeated(who, setting, partial(request, client), deadline, retries)
+
+    def _repeated(self, who: str, setting: str, request: Callable[[float], T], deadline: float, retries: float) -> T:
         import openai
 
         give_up = min(deadline, time.monotonic() + retries)
@@ -76,7 +95,7 @@ class Endpoint:
             if remaining <= 0:
                 raise ModelTimedOut(f"{who} did not answer in time", setting=self.url_setting)
             try:
-                return request(client, remaining)
+                return request(remaining)
             except openai.APITimeoutError:
                 raise ModelTimedOut(f"{who} did not answer in time", setting=self.url_setting) from None
             except openai.APIConnectionError as e:
@@ -93,6 +112,9 @@ class Endpoint:
                 ValueError,
                 TypeError,
                 AttributeError,
+                LookupError,
+                ArithmeticError,
+                RecursionError,
             ) as e:  # the SDK checks nothing of what it hands over
                 logger.info("%s: %s", who, type(e).__name__)
                 raise _no_api(who, self.url_setting) from None
@@ -103,34 +125,59 @@ class Endpoint:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def prepare(self) -> None:
-        """Import the SDK and build the client, if that is still to be done. Raises ModelDenied."""
-        self._connect()
+        """Import the SDK and build a client, if that is still to be done. Raises ModelDenied."""
+        with self._borrowed():
+            pass
 
     def close(self) -> None:
         """Let go of the connections; a later call connects anew."""
         with self._lock:
-            client, self._client = self._client, None
-        if client:
+            idle, self._idle = self._idle, []
+            self._opened += 1
+        for _, client in idle:
             client.close()
+
+    @contextmanager
+    def _borrowed(self) -> "Iterator[openai.OpenAI]":
+        with self._lock:
+            client, opened = self._idle.pop().client if self._idle else None, self._opened
+        client = client or self._connect()
+        try:
+            yield client
+        finally:
+            for unneeded in self._returned(client, opened):
+                unneeded.close()
+
+    def _returned(self, client: "openai.OpenAI", opened: int) -> "list[openai.OpenAI]":
+        """Those to be closed now that `client` is idle."""
+        now = time.monotonic()
+        with self._lock:
+            if opened != self._opened:
+                return [client]
+            unused = sum(idle.since < now - _UNUSED for idle in self._idle)
+            closed = [idle.client for idle in self._idle[:unused]]
+            self._idle[:unused] = []
+            self._idle.append(_Idle(now, client))
+            return closed
 
     def _connect(self) -> "openai.OpenAI":
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             raise ModelDenied("The API key holds characters that no key has", setting=self._key_setting)
-        with self._lock:
-            if self._client is None:
-                import openai
+        import openai
 
-                try:
-                    hooks: dict[str, Any] = {"request": [_begun], "response": [partial(_bounded, self.url_setting)]}
-                    http = openai.DefaultHttpxClient(event_hooks=hooks)
-                    # Retries are ours: the SDK's own know no deadline.
-                    self._client = openai.OpenAI(
-                        api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=http
-                    )
-                except Exception as e:  # it parses addresses, a proxy's too, with errors of several libraries
-                    reason = f"No client can be made for this address ({type(e).__name__})"
-                    raise ModelDenied(reason, setting=self.url_setting) from None
-            return self._client
+        try:
+            with self._lock:
+                if self._shared is None:
+                    module = importlib.import_module(openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0])
+                    bounded = partial(_bounded, _bounded_stream(module), self.url_setting)
+                    self._shared = module.create_ssl_context(), {"request": [_begun], "response": [bounded]}
+                trust, hooks = self._shared
+            http = openai.DefaultHttpxClient(event_hooks=hooks, verify=trust)
+            # Retries are ours: the SDK's own know no deadline.
+            return openai.OpenAI(api_key=self._api_key, base_url=self._base_url, max_retries=0, http_client=http)
+        except Exception as e:  # it parses addresses, a proxy's too, with errors of several libraries
+            reason = f"No client can be made for this address ({type(e).__name__})"
+            raise ModelDenied(reason, setting=self.url_setting) from None
 
     def _judge(self, e: "openai.APIStatusError", who: str, setting: str) -> ModelUnavailable:
         """The failure to report if time runs out, when another attempt may help; raises when none will."""
@@ -159,19 +206,18 @@ class Endpoint:
         return text.replace(self._api_key, "…")[:_SHOWN]
 
 
-def understood(reply: Any, who: str, has: str, setting: str) -> Any:
-    """`reply`, if it is an answer of the API, which `has` that attribute; else an error names `setting`.
+def understood(reply: object, who: str, has: str, setting: str) -> Any:
+    """What `reply`, a parsed answer, has under `has`; if it is no answer of the API, an error names `setting`.
 
-    The SDK hands over whatever came with a 200: a captive portal's HTML as a string, a router's error as an empty
-    answer.
+    Whatever came with a 200 is handed over: a captive portal's HTML as a string, a router's error as an object.
     """
-    if getattr(reply, has, None) is not None:
-        return reply
-    error = getattr(reply, "error", None)
-    if error:
+    said: Mapping[str, Any] = reply if isinstance(reply, dict) else {}
+    if said.get(has) is not None:
+        return said[has]
+    if error := said.get("error"):
         code = str(error.get("code", "") if isinstance(error, dict) else "")
-        said = f" ({code})" if code.isalnum() else ""
-        raise ModelUnavailable(f"{who} answered with an error{said}", setting=setting)
+        shown = f" ({code})" if code.isalnum() else ""
+        raise ModelUnavailable(f"{who} answered with an error{shown}", setting=setting)
     raise _no_api(who, setting)
 
 
@@ -183,27 +229,33 @@ def _begun(request: Any) -> None:
     request.extensions["ends"] = time.monotonic() + request.extensions["timeout"]["read"]
 
 
-def _bounded(setting: str, response: Any) -> None:
+def _bounded(stream: Callable[[Any, float, str], Any], setting: str, response: Any) -> None:
     """Hold an answer to its deadline as a whole, and to a size. What the HTTP client calls a timeout is between two
     bytes, and vendors that keep a connection alive with blank lines or comments never let it come."""
-    http = importlib.import_module(type(response).__module__.partition(".")[0])  # httpx, or httpx2 since openai 3
-    stream, ends = response.stream, response.request.extensions["ends"]
+    response.stream = stream(response.stream, response.request.extensions["ends"], setting)
+
+
+def _bounded_stream(http: ModuleType) -> Callable[[Any, float, str], Any]:
+    """A class of streams for that HTTP client: httpx, or httpx2 since openai 3. Made once, which takes a while."""
 
     class Bounded(http.SyncByteStream):  # type: ignore[name-defined,misc]
+        def __init__(self, stream: Any, ends: float, setting: str) -> None:
+            self._stream, self._ends, self._setting = stream, ends, setting
+
         def __iter__(self) -> Iterator[bytes]:
             size = 0
-            for part in stream:
+            for part in self._stream:
                 size += len(part)
-                if time.monotonic() > ends:
-                    raise ModelTimedOut("The model did not answer in time", setting=setting)
+                if time.monotonic() > self._ends:
+                    raise ModelTimedOut("The model did not answer in time", setting=self._setting)
                 if size > _LARGEST:
-                    raise ModelError("The model's answer is far too long", setting=setting)
+                    raise ModelError("The model's answer is far too long", setting=self._setting)
                 yield part
 
         def close(self) -> None:
-            stream.close()
+            self._stream.close()
 
-    response.stream = Bounded()
+    return Bounded
 
 
 def _sent_by_person(e: "openai.APIStatusError") -> str:

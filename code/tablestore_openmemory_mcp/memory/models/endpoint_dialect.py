@@ -48,7 +48,7 @@ class Dialect:
         if self.bounded and self.room and form:
             options[self.limit] = min(form.most_tokens, self.most_tokens or form.most_tokens)
         if self.thinking is not None:
-            options["extra_body"] = {"enable_thinking": self.thinking}
+            options["enable_thinking"] = self.thinking
         return options
 
 

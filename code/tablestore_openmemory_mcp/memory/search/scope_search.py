@@ -48,6 +48,11 @@ class Recall:
         snapshot = self._improver.improved(store, snapshot, index, deadline)
         return self._by_both(store, snapshot, index, query, vector, limit, deadline)
 
+    def close(self) -> None:
+        """Let go of threads."""
+        if self._queries:
+            self._queries.close()
+
     def _by_both(
         self,
         store: ScopeStore,

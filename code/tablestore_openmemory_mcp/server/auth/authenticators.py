@@ -6,7 +6,6 @@ from typing import Protocol
 
 import anyio
 import anyio.to_thread
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from ...errors import StoreError
@@ -66,7 +65,7 @@ class TokenAuthenticator:
         self._threads = anyio.CapacityLimiter(16)
 
     async def admit(self, scope: Scope) -> Principal:
-        given = Headers(scope=scope).getlist("authorization")
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
         if not given:
             return await self._without_token(scope)
         kind, _, token = given[0].strip().partition(" ")

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 from mcp.server import CacheHint, Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
@@ -34,6 +35,7 @@ from .builtin import INSTRUCTIONS, offered
 from .error_redaction import said_to
 from .progress import relayed
 from .spec import MemoryApi, Request, ToolSpec
+from .tracing import traced_on_demand
 from .workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class Calls:
 
     def server(self) -> "Server[Any]":
         """A server for one transport to drive."""
-        return Server(
+        server: Server[Any] = Server(
             APP_NAME,
             version=__version__,
             title="Tablestore OpenMemory",
@@ -72,6 +74,8 @@ class Calls:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
+        traced_on_demand(server)
+        return server
 
     def refuse(self) -> None:
         """Answer new calls with an error from now on."""
@@ -125,7 +129,8 @@ class Calls:
                 self._rates.spend(caller.scope.user_id)
                 caller = self._acting_for(caller, arguments)
                 checked = spec.checked(arguments)
-                async with relayed(ctx.session, record) as progress:
+                asked = progress_token_from_params(ctx.params) is not None
+                async with relayed(ctx.session if asked else None, record) as progress:
                     request = Request(
                         caller.scope,
                         checked,

@@ -14,11 +14,19 @@ FLUSH = 1.0  # seconds a client that does not read may hold back its own answer
 
 
 @contextlib.asynccontextmanager
-async def relayed(session: ServerSession, record: CallRecord) -> AsyncIterator[Callable[[str], None]]:
-    """A function for the worker thread: called with a phrase, it returns at once.
+async def relayed(session: ServerSession | None, record: CallRecord) -> AsyncIterator[Callable[[str], None]]:
+    """A function for the worker thread: called with a phrase, it returns at once. `session` None: nobody has asked to
+    hear of it, and only the log does.
 
     A phrase's first word names the phase in the log ("comparing with 5 memories" → "comparing").
     """
+
+    def log(phrase: str) -> None:
+        record.phase(phrase.split(" ", 1)[0], time.monotonic())
+
+    if session is None:
+        yield log
+        return
     loop = asyncio.get_running_loop()
     phrases: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -29,7 +37,7 @@ async def relayed(session: ServerSession, record: CallRecord) -> AsyncIterator[C
             await session.report_progress(n, message=phrase)
 
     def tell(phrase: str) -> None:
-        record.phase(phrase.split(" ", 1)[0], time.monotonic())
+        log(phrase)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends while this write goes on
             loop.call_soon_threadsafe(phrases.put_nowait, phrase)
 

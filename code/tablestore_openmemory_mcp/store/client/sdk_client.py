@@ -41,6 +41,7 @@ from .requests import (
     in_batches,
     to_sdk,
 )
+from .row_codec import install
 from .transport import Transport
 
 PATIENCE = 20.0  # seconds for one operation with all its repetitions
@@ -51,6 +52,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 # logger has no level of its own (6.4.8).
 LOGGER = "tablestore_openmemory_mcp.store.sdk"
 logging.getLogger(LOGGER).setLevel(logging.CRITICAL)
+
+install()
 
 _NAMES = {Put: "put_row", Update: "update_row", Delete: "delete_row"}
 _ITEMS = {Put: sdk.PutRowItem, Update: sdk.UpdateRowItem, Delete: sdk.DeleteRowItem}

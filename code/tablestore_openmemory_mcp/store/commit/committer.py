@@ -59,14 +59,30 @@ class Committer:
         self._step = step
         self._roll_forward = RollForward(gateway, heads, rows, step)
 
-    def commit(self, changes: Sequence[Change], base: ScopeSnapshot, deadline: float | None) -> ScopeSnapshot:
-        """See ScopeStore.commit."""
+    def staged(self, changes: Sequence[Change], base: ScopeSnapshot) -> ScopeSnapshot:
+        """The scope as it would be after `changes`, of which nothing is written. Raises what `commit` would raise for
+        these changes, but for one that is too large.
+
+        Its revisions are below 0 and name this state alone: it may never come to be.
+        """
+        redo = Redo(-1 - secrets.randbits(62), base.epoch, _now(base.head_state.at), "", tuple(changes))
+        head = self._checked(redo, base)
+        return base.after(committed_rows(redo, base.rows), head)
+
+    def commit(
+        self,
+        changes: Sequence[Change],
+        base: ScopeSnapshot,
+        deadline: float | None,
+        *,
+        is_checked: bool = False,
+        decided: Callable[[], None] = lambda: None,
+    ) -> ScopeSnapshot:
+        """See ScopeStore.commit. `is_checked`: `staged` took all of `changes`, one after the other; `decided` is called
+        once the commit stands."""
         deadline = time.monotonic() + PATIENCE if deadline is None else deadline
-        _check(changes, base)
         redo = Redo(base.seq + 1, base.epoch, _now(base.head_state.at), secrets.token_hex(8), tuple(changes))
-        head = _head_after(redo, base)
-        self._check_growth(head, base)
-        limits.check(self._rows.writes(redo))
+        head = _head_after(redo, base) if is_checked else self._checked(redo, base)
         rolled_forward = self._roll_forward.unfinished(base, deadline)
         began = time.time()
         self._step("committing")
@@ -75,6 +91,7 @@ class Committer:
             if rolled_forward:
                 self._sweeper.take_back(rolled_forward, latest.epoch, deadline)
             raise Conflict(latest, latest.changed_since(base))
+        decided()
         self._step("committed")
         snapshot = base.after(committed_rows(redo, base.rows), head)
         self._cache.put(snapshot)
@@ -154,6 +171,14 @@ class Committer:
         except StoreError:
             _log.warning("Rows that are no longer visible could not be removed; the next writer of the scope goes on.")
             return snapshot
+
+    def _checked(self, redo: Redo, base: ScopeSnapshot) -> Head:
+        """The head that `redo` makes of `base`. Raises ValueError or LimitExceeded."""
+        _check(redo.changes, base)
+        head = _head_after(redo, base)
+        self._check_growth(head, base)
+        limits.check(self._rows.writes(redo))
+        return head
 
     def _check_growth(self, head: Head, base: ScopeSnapshot) -> None:
         many = head.count > self._max_memories and head.count > len(base.memories)

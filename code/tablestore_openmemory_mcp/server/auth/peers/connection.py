@@ -23,10 +23,23 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether the kernel still holds this very connection: not after a reset, which asyncio may not have seen."""
+        if self._socket is None:
+            return False
         try:
-            return self._socket is not None and bool(self._socket.getpeername())
+            # Not the transport's own getpeername: uvloop's remembers what the kernel once said.
+            asked = socket.socket(fileno=self._socket.fileno())
+        except (OSError, ValueError):  # closed
+            return False
+        try:
+            return bool(asked.getpeername())
         except OSError:
             return False
+        finally:
+            asked.detach()
+
+    def forget(self) -> None:
+        """It is closed: from now on its descriptor may be another connection's."""
+        self._socket = None
 
 
 def connection_of(scope: Scope) -> Connection | None:
@@ -46,5 +59,9 @@ def remembering(protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
             # Each request gets a shallow copy of this dictionary: the same object, as long as the connection lives.
             self.app_state = {**self.app_state, KEY: Connection(transport.get_extra_info("socket"))}
             super().connection_made(transport)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.app_state[KEY].forget()
+            super().connection_lost(exc)
 
     return cast("type[asyncio.Protocol]", Remembering)

@@ -4,6 +4,7 @@ Not the SDK's SseServerTransport: that one enters the lifespan per connection, b
 limits, logs session ids, and drops in-flight calls on SIGTERM. The wire format is the same (specification 2024-11-05).
 """
 
+import asyncio
 import logging
 import time
 from contextlib import nullcontext
@@ -101,9 +102,10 @@ class SseStream:
                     break
                 session.ping()
                 continue
-            with anyio.move_on_after(SEND_TIMEOUT) as taken:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            if taken.cancelled_caught:
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except TimeoutError:
                 return
             session.sent()
         await send({"type": "http.response.body"})

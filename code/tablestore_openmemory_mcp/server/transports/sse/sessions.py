@@ -1,11 +1,12 @@
 """SSE sessions: what is open, whose it is, what waits to be sent. No HTTP in here; see sse.py."""
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -50,11 +51,11 @@ class Session:
         self.last_message = time.monotonic()
         self._max_calls = max_calls
         self._open_calls = 0
-        self._inbound, self._from_client = anyio.create_memory_object_stream[SessionMessage | Exception](max_calls + 8)
+        self._from_client = _Inbound(max_calls + 8)
         self._events: deque[bytes] = deque()
         self._waiting = 0
         self._crowded = crowded
-        self._wake = anyio.Event()
+        self._alarm: asyncio.Future[None] | None = None  # what the stream waits for, while it has nothing to send
         self._ending = False
         self._scope = anyio.CancelScope()
 
@@ -71,12 +72,7 @@ class Session:
                 f"{self._open_calls} calls of this session are unanswered; nothing was done with this one.",
                 setting="MAX_CALLS_PER_SESSION",
             )
-        try:
-            self._inbound.send_nowait(SessionMessage(message, metadata))
-        except anyio.WouldBlock:
-            raise TooManyCalls("Too many messages at once on this session.", setting="MAX_CALLS_PER_SESSION") from None
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise SessionClosed from None
+        self._from_client.put(SessionMessage(message, metadata))
         self._open_calls += is_call
         self.last_message = time.monotonic()
 
@@ -96,7 +92,7 @@ class Session:
     def _call_ended(self) -> None:
         self._open_calls -= 1
         if self._ending:
-            self._wake.set()
+            self._wake()
 
     # To the client
 
@@ -123,7 +119,7 @@ class Session:
             self._scope.cancel()
             return
         self._events.append(chunk)
-        self._wake.set()
+        self._wake()
         if self._waiting > _MUCH:
             self._crowded()
 
@@ -137,10 +133,21 @@ class Session:
         if not self._events:
             if self._ending and self._open_calls <= 0:
                 return None
-            self._wake = anyio.Event()
-            with anyio.move_on_after(patience):
-                await self._wake.wait()
+            await self._something_to_do(patience)
         return self._events[0] if self._events else b""
+
+    async def _something_to_do(self, patience: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.create_future()
+        timer = loop.call_later(patience, self._wake)
+        try:
+            await self._alarm
+        finally:
+            timer.cancel()
+
+    def _wake(self) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
 
     def sent(self) -> None:
         """The chunk that next_chunk gave is on its way."""
@@ -151,7 +158,7 @@ class Session:
     def end(self) -> None:
         """Close the stream as soon as the running calls are answered."""
         self._ending = True
-        self._wake.set()
+        self._wake()
 
     async def serve(self, server: "Server[Any]", lifespan_state: Any) -> None:
         """Drive the MCP connection until the stream ends."""
@@ -170,14 +177,8 @@ class Session:
         return self._scope
 
 
-class _Outbound:
-    """The dispatcher's write stream. Never waits: a slow reader is the session's problem, not the calls'."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    async def send(self, item: SessionMessage, /) -> None:
-        self._session.push(item.message)
+class _Stream:
+    """What the dispatcher asks of either stream beside reading or writing."""
 
     async def aclose(self) -> None:
         return None
@@ -188,7 +189,64 @@ class _Outbound:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        await self.aclose()
         return None
+
+
+class _Inbound(_Stream):
+    """The dispatcher's read stream. One of anyio's would let the event loop go round once more for each message."""
+
+    def __init__(self, most: int) -> None:
+        """`most`: messages that the dispatcher has not taken yet."""
+        self._most = most
+        self._messages: deque[SessionMessage] = deque()
+        self._alarm: asyncio.Future[None] | None = None
+        self._closed = False
+
+    def put(self, message: SessionMessage) -> None:
+        """Raises TooManyCalls or SessionClosed."""
+        if self._closed:
+            raise SessionClosed
+        if len(self._messages) >= self._most:
+            raise TooManyCalls("Too many messages at once on this session.", setting="MAX_CALLS_PER_SESSION")
+        self._messages.append(message)
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    def receive_nowait(self) -> SessionMessage:
+        """Raises WouldBlock or EndOfStream."""
+        if self._messages:
+            return self._messages.popleft()
+        raise anyio.EndOfStream if self._closed else anyio.WouldBlock
+
+    async def receive(self) -> SessionMessage:
+        while True:
+            with contextlib.suppress(anyio.WouldBlock):
+                return self.receive_nowait()
+            self._alarm = asyncio.get_running_loop().create_future()
+            await self._alarm
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SessionMessage:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self._closed = True
+
+
+class _Outbound(_Stream):
+    """The dispatcher's write stream. Never waits: a slow reader is the session's problem, not the calls'."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def send(self, item: SessionMessage, /) -> None:
+        self._session.push(item.message)
 
 
 class Sessions:
@@ -200,7 +258,7 @@ class Sessions:
         self._per_user: Counter[str] = Counter()
         self._draining = False
 
-    @contextmanager
+    @contextlib.contextmanager
     def open(self, caller: Caller) -> Iterator[Session]:
         """A new session, for as long as the block runs. Raises LimitExceeded."""
         user = caller.scope.user_id
