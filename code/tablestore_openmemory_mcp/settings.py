@@ -198,8 +198,10 @@ class Settings(BaseModel):
     allow_credentials: bool = False  # whether texts that look like keys or passwords are stored
     llm_calls_per_user_per_day: int = Field(0, ge=0)  # 0: without bound
     # --- workers, and how long they may take
-    add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
-    search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
+    # Threads, made when they are needed; each takes 0.2 MB. An add waits a second or more for its LLM: so many workers
+    # are needed for 100 adds a second. Searches have their own, so that slow adds never delay one.
+    add_workers: int = Field(128, ge=1, le=256)
+    search_workers: int = Field(64, ge=1, le=256)
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
     shutdown_grace: float = Field(30, ge=0, le=600)  # seconds that running calls have after SIGTERM, or stdin's end
     # --- bounds
