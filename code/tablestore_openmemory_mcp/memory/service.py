@@ -1,13 +1,13 @@
 """The memory service: add, search, list, forget. Blocking and thread-safe; everything is done inside one scope."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
-from ..errors import InvalidInput, ModelTimedOut
+from ..errors import InvalidInput, ModelError, ModelTimedOut
 from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
@@ -179,9 +179,20 @@ class MemoryService:
         return deleted
 
     def begin_loading(self) -> None:
-        """Load the local embedder, if there is one, on a thread of its own."""
+        """Load the local embedder, or what a model's endpoint is asked with, if there is one; on a thread of its own.
+
+        Not Mem0: the next call may be a search, which would only wait for it.
+        """
         if isinstance(self._embedder, LocalEmbedder):
             self._embedder.begin_loading()
+        if self._chat or self._embedder:
+            threading.Thread(target=self._prepare, name="load-sdk", daemon=True).start()
+
+    def _prepare(self) -> None:
+        for model in (self._chat, self._embedder):
+            if model and not isinstance(model, LocalEmbedder):
+                with contextlib.suppress(ModelError):  # the call that needs it will meet the same error, and report it
+                    model.prepare()
 
     def load(self, deadline: float) -> None:
         """Wait until the local embedder is loaded, if there is one. `deadline`: time.monotonic(). Raises a
@@ -230,7 +241,7 @@ class MemoryService:
         return ScopeContext(store, self._indexes.of(store.scope), self._embedder, self._settings.max_memories)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _in_time(done: str) -> Iterator[None]:
     """For what ADD_TIMEOUT bounds: nothing is `done` when a model takes longer."""
     try:
