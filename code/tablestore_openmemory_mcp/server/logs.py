@@ -181,4 +181,6 @@ class CallLog:
 def _tell(fields: dict[str, Any]) -> None:
     """As CALLS.info does, which would also look through the stack for the place that no line of a call tells."""
     if CALLS.isEnabledFor(logging.INFO):
-        CALLS.handle(CALLS.makeRecord(CALLS.name, logging.INFO, __file__, 0, "call", (), None, extra={"fields": fields}))
+        CALLS.handle(
+            CALLS.makeRecord(CALLS.name, logging.INFO, __file__, 0, "call", (), None, extra={"fields": fields})
+        )
