@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,26 @@ def test_a_list_fills_its_results() -> None:
     assert len(text.encode()) > MOST - size - 500
     assert items[-1]["cursor"] == str(len(items) - 1)
     assert items[-1]["message"].startswith(f"{len(items) - 1} of 1000 memories")
+
+
+def test_a_list_encodes_each_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the page that did not fit is asked for again, for its cursor; and nothing of what is not shown but one."""
+    stored = memories([SHORT * 20] * 1_000)
+    encoded = []
+
+    def noted(memory: Memory, scope: Scope, *, encode: Any = results._memory) -> Any:
+        encoded.append(memory.id)
+        return encode(memory, scope)
+
+    monkeypatch.setattr(results, "_memory", noted)
+
+    def fetch(cursor: str | None, limit: int) -> Page:
+        begin = int(cursor or 0)
+        return Page(stored[begin : begin + limit], len(stored), str(begin + limit))
+
+    items = json.loads(results.listed(fetch, None, SCOPE, max_bytes=MOST))
+    assert len(items) > 10
+    assert encoded == [m.id for m in stored[: len(items)]]
 
 
 def test_a_search_shows_what_fits_the_best_first() -> None:
