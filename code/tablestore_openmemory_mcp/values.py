@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def json_list(value: Any) -> Any:
         raise ValueError('write a JSON list of strings, such as ["delete_all_memories"]') from None
 
 
+def switch(value: Any) -> Any:
+    """Whether a variable that may be "auto" is on. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    meant = value.lower()
+    if meant in ("true", "1", "yes", "on", "y", "t"):  # what pydantic takes for true
+        return True
+    if meant in ("false", "0", "no", "off", "n", "f"):
+        return False
+    if meant != "auto":
+        raise ValueError("write auto, true or false")
+    return meant
+
+
 def folder(value: Any) -> Any:
     """A variable's path, absolute, with ~ resolved. Raises ValueError."""
     if not isinstance(value, str):
@@ -55,3 +70,16 @@ def folder(value: Any) -> Any:
         return Path(value).expanduser().absolute()  # what is printed to be pasted holds in any working directory
     except RuntimeError:
         raise ValueError(f"{value} names a user that this machine does not know") from None
+
+
+def sentence(error: Any, names: Mapping[str, str], hints: Mapping[str, str]) -> str:
+    """One of pydantic's errors, as a sentence. `names`: of the variables that fields were read from, where they are not
+    the fields' own; `hints`: what to write, by field."""
+    if not error["loc"]:  # from a validator of the whole: already sentences
+        return str(error["msg"]).removeprefix("Value error, ")
+    field = str(error["loc"][0])
+    name = names.get(field, field.upper())
+    if error["type"] == "string_pattern_mismatch":
+        return f"{name} cannot be used: write {hints[field]}."
+    what = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name} cannot be used: {what[0].lower()}{what[1:].rstrip('.')}."
