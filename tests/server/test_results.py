@@ -111,6 +111,26 @@ def test_the_latest_history_is_shown_even_if_it_is_long() -> None:
     assert latest["new_memory"]
 
 
+def test_what_is_related_is_told_as_far_as_there_is_room() -> None:
+    """Never at the cost of what was done, and never cut: an assistant would write it back shortened."""
+    done = [Outcome("id", SHORT, "ADD")]
+    related = [
+        Hit(memory, score) for memory, score in zip(memories(["辣" * 900] * 5), [0.9, 0.8, None, 0.7, 0.6], strict=True)
+    ]
+    whole = json.loads(results.added(AddResult(done, related=related), max_bytes=1_000_000))
+    assert whole["results"] == [{"id": "id", "memory": SHORT, "event": "ADD"}]
+    assert [item.get("score") for item in whole["related"]] == [0.9, 0.8, None, 0.7, 0.6]
+    assert whole["related"][0] == {"id": f"{0:036}", "memory": "辣" * 900, "score": 0.9}
+    part = json.loads(bounded(results.added(AddResult(done, "A message.", related), max_bytes=MOST)))
+    assert (part["results"], part["message"]) == (whole["results"], "A message.")
+    assert 2 <= len(part["related"]) < 5
+    assert part["related"] == whole["related"][: len(part["related"])]
+    long = [Outcome("id", LONG["latin"], "ADD")]
+    beside = json.loads(bounded(results.added(AddResult(long, related=related), max_bytes=MOST)))
+    assert beside["results"] == json.loads(results.added(AddResult(long), max_bytes=MOST))["results"]
+    assert json.loads(results.added(AddResult(done), max_bytes=MOST)) == {"results": whole["results"]}
+
+
 def test_what_was_done_is_told_even_if_not_all_of_it_can_be_shown() -> None:
     done = [Outcome(f"{n:036}", SHORT, "DELETE") for n in range(10_000)]
     shown = json.loads(bounded(results.outcomes(done, max_bytes=MOST)))

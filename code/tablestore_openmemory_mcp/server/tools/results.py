@@ -31,17 +31,29 @@ def compact(value: Any) -> str:
 
 
 def added(result: "AddResult", *, max_bytes: int) -> str:
-    """`{"results": [{"id", "memory", "event", "previous_memory"?}], "message"?}`."""
-    return outcomes(result.results, result.message, max_bytes=max_bytes)
+    """`{"results": [{"id", "memory", "event", "previous_memory"?}], "message"?, "related"?: [{"id", "memory",
+    "score"?}]}`."""
+    return outcomes(result.results, result.message, result.related, max_bytes=max_bytes)
 
 
-def outcomes(done: "Sequence[Outcome]", message: str | None = None, *, max_bytes: int) -> str:
-    """The same, of what was asked for by id. The message also tells if not all of them fit into `max_bytes`."""
+def outcomes(
+    done: "Sequence[Outcome]", message: str | None = None, related: "Sequence[Hit]" = (), *, max_bytes: int
+) -> str:
+    """The same, of what was asked for by id. The message also tells if not all of them fit into `max_bytes`; of
+    `related` there is what fits, whole."""
     notes = [message] if message else []
-    items = _fitting(map(_outcome, done), max_bytes - _CLOSING - 4 * len(message or ""))
+    room = max_bytes - _CLOSING - 4 * len(message or "")
+    items = _fitting(map(_outcome, done), room)
     if len(items) < len(done):
         notes.append(f"All {len(done)} changes were made; the first {len(items)} are shown.")
-    return compact({"results": items, **({"message": " ".join(notes)} if notes else {})})
+    shown = _fitting(map(_related, related), room - sum(map(_size, items)), cut=False)
+    return compact(
+        {
+            "results": items,
+            **({"message": " ".join(notes)} if notes else {}),
+            **({"related": shown} if shown else {}),
+        }
+    )
 
 
 def one(memory: "Memory", scope: Scope, *, max_bytes: int) -> str:
@@ -142,6 +154,11 @@ def _outcome(outcome: "Outcome") -> Item:
     if outcome.previous_memory is not None:
         item["previous_memory"] = outcome.previous_memory
     return item
+
+
+def _related(hit: "Hit") -> Item:
+    score = {} if hit.score is None else {"score": round(hit.score, 6)}
+    return {"id": hit.memory.id, "memory": hit.memory.text, **score}
 
 
 def _entry(entry: "HistoryEntry") -> Item:
