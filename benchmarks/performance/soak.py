@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import table  # noqa: E402
 from circumstances import circumstances  # noqa: E402
-from servers import OURS, Contender, clean, fake_models, free_port  # noqa: E402
+from servers import OURS, Contender, clean, fake_models, free_port, stop_on_sigterm  # noqa: E402
 from soaking.clients import Soaking, live  # noqa: E402
 from soaking.judgement import Judgement, judge  # noqa: E402
 from soaking.processes import Fleet  # noqa: E402
@@ -41,6 +41,7 @@ ROW_CALLS = ("GetRow", "PutRow", "UpdateRow", "DeleteRow", "GetRange", "BatchGet
 
 
 def main() -> None:
+    stop_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--pause", type=float, default=3.0, help="of each session between two calls, seconds")
