@@ -23,6 +23,18 @@ PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.zh.md") 
 
 Document = Mapping[str, Any]
 
+CAUSED = ("errors caused by ", "错误，原因是")
+CAUSES = {  # the second one is Chinese; the first stands in soaking/judgement.py
+    "a process that was killed": ("a process that was killed", "进程被杀"),
+    "a process too busy to take a message": ("a process too busy to take a message", "进程太忙，没有及时接收消息"),
+    "a fault of the LLM": ("a fault of the LLM", "大模型的故障"),
+    "a fault of Tablestore": ("a fault of Tablestore", "Tablestore 的故障"),
+    "other sessions, which changed the same memory at the same time": (
+        "other sessions, which changed the same memory at the same time",
+        "其他会话同时改动同一条记忆",
+    ),
+}
+
 
 def load(document: Document, zh: bool) -> str:
     """The table of goals, and what the run was."""
@@ -57,6 +69,7 @@ def soak(document: Document, zh: bool) -> str:
         "restart_seconds": ("seconds until one listened again, median", "重新监听所需秒数，中位数"),
         "tablestore_calls": ("Tablestore calls", "Tablestore 请求"),
         "tablestore_calls_throttled": ("of them throttled", "其中被限流"),
+        "streams_cut_by_a_busy_process": ("streams cut by a busy process", "被繁忙的进程切断的流"),
         "memory_mb_of_the_one_that_lives": ("MB of the process that lives, at the end", "存活进程结束时的内存，MB"),
     }
     rows = [[text[zh], _number(document[key])] for key, text in names.items()]
@@ -65,11 +78,13 @@ def soak(document: Document, zh: bool) -> str:
         rows.append([f"`{tool}`, p50 · p95 · p99, ms", took])
     growth = document["growth"]
     grown = f"{growth['memory'] / 1e6:+.1f} MB, {growth['descriptors']:+d}, {growth['threads']:+d}"
-    explained = sum(document["explained"].values())
     rows += [
         [("growth after warm-up: memory, descriptors, threads", "预热后的增长：内存、描述符、线程")[zh], grown],
         [("**acknowledged changes that are lost**", "**丢失的已确认改动**")[zh], f"**{len(document['lost'])}**"],
-        [("errors, each with a cause", "出错次数，均有原因")[zh], _number(explained)],
+        *(
+            [f"{CAUSED[zh]}{CAUSES.get(cause, (cause, cause))[zh]}", _number(n)]
+            for cause, n in document["explained"].items()
+        ),
         [("**errors without a cause**", "**没有原因的错误**")[zh], f"**{len(document['unexplained'])}**"],
     ]
     minutes = f"{document['seconds'] / 60:.0f}"

@@ -79,9 +79,10 @@ def _soaked(contender: Contender, emulator: Emulator, seconds: float, pause: flo
             soaking = Soaking(port, USERS, time.monotonic() + seconds, pause)
             asyncio.run(_run(soaking, fleet, seconds))
         throttled = sum(rule["fired"] for rule in emulator.faults()["rules"])
-        calls = sum(emulator.calls().values())
+        calls = {"all": sum(emulator.calls().values()), "throttled": throttled}
         emulator.clear_faults()
-        return judge(contender.variables, soaking, fleet, seconds, throttled, calls)
+        log = contender.log.read_text("utf-8", errors="replace")
+        return judge(contender.variables, soaking, fleet, seconds, calls, log)
     finally:
         fleet.stop()
 

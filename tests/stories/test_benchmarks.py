@@ -68,12 +68,14 @@ def test_the_judge_of_a_soak_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch,
         (memory,) = remember(store.scope(Scope("alice", "cline")), "tea")
         store.close()
 
-        def judged(acknowledged: list[Acknowledged], failures: list[Failure], memory_mb: int = 0) -> Judgement:
+        def judged(
+            acknowledged: list[Acknowledged], failures: list[Failure], memory_mb: int = 0, log: str = ""
+        ) -> Judgement:
             fleet = Fleet.__new__(Fleet)
             fleet.kills, fleet.restarts = [100.0], [0.5]
             fleet.samples = [Sample(float(n), n // 10 * memory_mb * 10**6, 20, 20) for n in range(20)]
             soaking = Soaking(0, 1, 0.0, 0.0, elapsed=600.0, acknowledged=acknowledged, failures=failures)
-            return judge(variables, soaking, fleet, 600.0, 1, 1)
+            return judge(variables, soaking, fleet, 600.0, {"all": 1, "throttled": 1}, log)
 
         kept = Acknowledged("alice", memory.id, "ADD", "tea")
         killed = Failure(101.0, 99.0, "search_memories", False, "the stream ended")
@@ -84,6 +86,11 @@ def test_the_judge_of_a_soak_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch,
         assert judged([Acknowledged("alice", "no such id", "ADD", "tea")], []).lost
         assert judged([kept], [Failure(300.0, 299.0, "search_memories", False, "the stream ended")]).unexplained
         assert judged([kept], [Failure(101.0, 99.0, "add_memories", True, "list index out of range")]).unexplained
+        not_taken = Failure(
+            300.0, 298.0, "search_memories", False, "HTTP 404: Could not find session. Open a new stream."
+        )
+        assert judged([kept], [not_taken]).unexplained
+        assert judged([kept], [not_taken], log="a stream was cut: this instance was too slow to take its message").good
         assert not judged([kept], [], memory_mb=100).good
 
 
