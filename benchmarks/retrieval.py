@@ -116,7 +116,9 @@ def asked(conversation: Conversation, embed: Embed, embed_queries: Embed, k: int
     by_chance = np.random.default_rng(0).permutation(len(ids))
     scopes = {
         name: (FixedScope(_made(ids, texts, vectors, order, apart)), ScopeIndex())
-        for name, order, apart in zip(OURS, (None, None, by_chance), (_DAY, _MINUTE // 100, _MINUTE // 100), strict=True)
+        for name, order, apart in zip(
+            OURS, (None, None, by_chance), (_DAY, _MINUTE // 100, _MINUTE // 100), strict=True
+        )
     }
     recall = Recall(cast(Embedder, KnownQueries(queries)), min_score=0)
     result = []
@@ -156,8 +158,10 @@ def not_chosen_on(conversation: str) -> bool:
     """Whether the rule was chosen without it."""
     number = int(re.findall(r"\d+$", conversation)[0]) if conversation[-1].isdigit() else 0
     kept = {c.name for c in everyday("report")}
-    return conversation in kept or (conversation.startswith("LoCoMo") and number % 2 == 1) or (
-        conversation.startswith("BEAM") and number > 10
+    return (
+        conversation in kept
+        or (conversation.startswith("LoCoMo") and number % 2 == 1)
+        or (conversation.startswith("BEAM") and number > 10)
     )
 
 
