@@ -12,6 +12,7 @@ help:
 	@echo "make test   lint, type check and run the tests"
 	@echo "            longer ones: test-slow test-clients test-conformance test-fuzz test-leaks test-fc test-real"
 	@echo "make package, make template    what Function Compute deploys, and what s init gives"
+	@echo "make bench, make bench-scaling, make soak    how fast, how far, how long: see docs/performance.md"
 	@echo "make lock   write the requirements files anew from their .in files"
 
 $(VENV)/pyvenv.cfg:

@@ -4,7 +4,7 @@
     python benchmarks/nearness.py --locomo locomo10.json         # and how often an LLM call is spared as a scope grows
     python benchmarks/nearness.py --model e5                     # or use: other embedders on this machine
     OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/nearness.py --model text-embedding-v4 --dimension 1024
-    python benchmarks/nearness.py --write                        # MiniLM's vectors of the pairs, for the tests
+    python benchmarks/nearness.py --write [--model use]          # a model's vectors of the pairs, for the tests
 
 The pairs and the Chinese memories are ours. LoCoMo's observations, one speaker's after another without the name, are
 what a person's facts look like as they come in; without them an English scope holds only the pairs' own sentences.
@@ -36,7 +36,7 @@ from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, Scores
 from tablestore_openmemory_mcp.store.model import Memory
 
 DATA = Path(__file__).parent / "data"
-PAIRS, VECTORS = DATA / "contradictions.json", DATA / "contradictions_minilm.npz"
+PAIRS = DATA / "contradictions.json"
 KINDS = ("contradicting", "same_field", "unrelated")
 SCRIPTS: Mapping[str, Script] = {"zh": "cjk", "en": "other"}
 BOUNDS = (3.0, CLOSE, 1.0, 0.0, NEAR, -1.0, -2.0)
@@ -148,15 +148,15 @@ def report_growth(speakers: Sequence[Sequence[str]], embed: Embed, told: Spread)
         print(f"  from {least:3}: {len(found):5} adds   {anything}")
 
 
-def write(sets: Mapping[str, Mapping[str, Sequence[Pair]]], embed: Embed) -> None:
-    """MiniLM's vectors of the pairs that tests are about, to one part in 127."""
+def write(sets: Mapping[str, Mapping[str, Sequence[Pair]]], embed: Embed, kept_in: Path) -> None:
+    """The vectors of the pairs that tests are about, to one part in 127."""
     kept = [p for language in sets.values() for kind in ("contradicting", "unrelated") for p in language[kind]]
     vectors = vectors_of([text for p in kept for text in (p["old"], p["new"])], embed)
     matrix = np.stack(list(vectors.values()))
     scaled = np.round(127 * matrix / np.abs(matrix).max(1, keepdims=True)).astype(np.int8)
     digest = hashlib.sha256("\n".join(vectors).encode()).hexdigest()
-    np.savez_compressed(VECTORS, vectors=scaled, texts_sha256=digest)
-    print(f"{len(vectors)} vectors, {VECTORS.stat().st_size:,} bytes: {VECTORS.name}")
+    np.savez_compressed(kept_in, vectors=scaled, texts_sha256=digest)
+    print(f"{len(vectors)} vectors, {kept_in.stat().st_size:,} bytes: {kept_in.name}")
 
 
 def main() -> None:
@@ -164,12 +164,12 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--locomo", type=Path, help="locomo10.json")
     parser.add_argument("--bounds", type=float, nargs="+", default=BOUNDS, help="in deviations, to compare")
-    parser.add_argument("--write", action="store_true", help="write MiniLM's vectors of the pairs, and nothing else")
+    parser.add_argument("--write", action="store_true", help="write the vectors of the pairs, and nothing else")
     arguments = parser.parse_args()
     embed = chosen(arguments)
     sets = {language: kinds for language, kinds in json.loads(PAIRS.read_text()).items() if isinstance(kinds, dict)}
     if arguments.write:
-        write(sets, embed)
+        write(sets, embed, DATA / f"contradictions_{arguments.model}.npz")
         return
     speakers = locomo_facts(arguments.locomo) if arguments.locomo else []
     more = {

@@ -26,7 +26,7 @@ import table  # noqa: E402
 from bench import EMBEDDER, LLM, Bench  # noqa: E402
 from circumstances import circumstances  # noqa: E402
 from rows import at_start, embedded, under_load  # noqa: E402
-from servers import REFERENCE, fake_models  # noqa: E402
+from servers import REFERENCE, fake_models, stop_on_sigterm  # noqa: E402
 
 from tablestore_emulator.testing import Emulator  # noqa: E402
 
@@ -58,6 +58,7 @@ MEASUREMENTS = [
 
 
 def main() -> None:
+    stop_on_sigterm()
     arguments = _arguments()
     keys = {row.key for row in table.ROWS}
     only = set(arguments.only.split(",")) if arguments.only else keys

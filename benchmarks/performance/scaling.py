@@ -30,7 +30,7 @@ from circumstances import circumstances  # noqa: E402
 from client import SseSession, sessions  # noqa: E402
 from measuring import closed_loop, percentile  # noqa: E402
 from rows.under_load import search  # noqa: E402
-from servers import OURS, REFERENCE, Contender, Process, clean, fake_models  # noqa: E402
+from servers import OURS, REFERENCE, Contender, Process, clean, fake_models, stop_on_sigterm  # noqa: E402
 from texts import memories  # noqa: E402
 
 from support.processes import tablestore_environ  # noqa: E402
@@ -167,6 +167,7 @@ def measured(name: str, memories: list[int], numbers: list[int], seconds: float)
 
 
 def main() -> None:
+    stop_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memories", type=_numbers, default=[100, 1_000, 10_000, 100_000], metavar="N,N")
     parser.add_argument("--sessions", type=_numbers, default=[1, 4, 16, 64, 256, 512], metavar="N,N")

@@ -1,6 +1,7 @@
 """Everything that runs beside the load: servers, models and the emulator, each a process of its own."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -89,6 +90,11 @@ class Contender:
             time.sleep(0.002)
         tail = self.log.read_text("utf-8", errors="replace")[-2000:]
         raise RuntimeError(f"{self.name} did not listen (status {process.popen.returncode}):\n{tail}")
+
+
+def stop_on_sigterm() -> None:
+    """So that nothing keeps running when a benchmark is ended from outside."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def free_port() -> int:

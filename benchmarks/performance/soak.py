@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import table  # noqa: E402
 from circumstances import circumstances  # noqa: E402
-from servers import OURS, Contender, clean, fake_models, free_port  # noqa: E402
+from servers import OURS, Contender, clean, fake_models, free_port, stop_on_sigterm  # noqa: E402
 from soaking.clients import Soaking, live  # noqa: E402
 from soaking.judgement import Judgement, judge  # noqa: E402
 from soaking.processes import Fleet  # noqa: E402
@@ -41,6 +41,7 @@ ROW_CALLS = ("GetRow", "PutRow", "UpdateRow", "DeleteRow", "GetRange", "BatchGet
 
 
 def main() -> None:
+    stop_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--pause", type=float, default=3.0, help="of each session between two calls, seconds")
@@ -78,9 +79,10 @@ def _soaked(contender: Contender, emulator: Emulator, seconds: float, pause: flo
             soaking = Soaking(port, USERS, time.monotonic() + seconds, pause)
             asyncio.run(_run(soaking, fleet, seconds))
         throttled = sum(rule["fired"] for rule in emulator.faults()["rules"])
-        calls = sum(emulator.calls().values())
+        calls = {"all": sum(emulator.calls().values()), "throttled": throttled}
         emulator.clear_faults()
-        return judge(contender.variables, soaking, fleet, seconds, throttled, calls)
+        log = contender.log.read_text("utf-8", errors="replace")
+        return judge(contender.variables, soaking, fleet, seconds, calls, log)
     finally:
         fleet.stop()
 

@@ -39,7 +39,7 @@ class Composition:
             return self._store
 
     def memory(self) -> "MemoryService":
-        """The memory service; building it asks no network, and begins to load the local embedder."""
+        """The memory service; building it asks no network, and begins to load what its models need."""
         with self._lock:
             if self._memory is None:
                 from .memory.service import MemoryService

@@ -25,7 +25,7 @@ from pydantic import (
 from . import embedding_choice
 from .embedding_choice import LOCAL_DIMENSION
 from .scope import InvalidName, valid_name
-from .values import folder, json_list, key_mistake, mistake, trimmed, weak_secrets
+from .values import folder, json_list, key_mistake, mistake, sentence, switch, trimmed, weak_secrets
 
 APP_NAME = "tablestore-openmemory-mcp"
 
@@ -159,7 +159,7 @@ class Settings(BaseModel):
     tool_search_memories_description: str = SEARCH_DESCRIPTION
     tool_list_memories_description: str = LIST_DESCRIPTION
     tool_delete_all_memories_description: str = DELETE_ALL_DESCRIPTION
-    extra_tools: bool = False  # get_memory, update_memory, delete_memories, memory_history
+    extra_tools: Annotated[bool | Literal["auto"], BeforeValidator(switch)] = "auto"  # see `tools_by_id`
     tool_user_id_argument: bool = False  # the reference's: tools may name another user, if the token allows
     tool_black_list: Annotated[tuple[str, ...], BeforeValidator(json_list)] = ()
     # --- whose memory it is over stdio
@@ -198,8 +198,10 @@ class Settings(BaseModel):
     allow_credentials: bool = False  # whether texts that look like keys or passwords are stored
     llm_calls_per_user_per_day: int = Field(0, ge=0)  # 0: without bound
     # --- workers, and how long they may take
-    add_workers: int = Field(32, ge=1, le=256)  # threads that mostly wait for the LLM
-    search_workers: int = Field(32, ge=1, le=256)  # threads of their own, so that slow adds never delay a search
+    # Threads, made when they are needed; each takes 0.2 MB. An add waits a second or more for its LLM: so many workers
+    # are needed for 100 adds a second. Searches have their own, so that slow adds never delay one.
+    add_workers: int = Field(128, ge=1, le=256)
+    search_workers: int = Field(64, ge=1, le=256)
     add_timeout: float = Field(50, gt=0, le=3600)  # seconds; clients give up at 60
     shutdown_grace: float = Field(30, ge=0, le=600)  # seconds that running calls have after SIGTERM, or stdin's end
     # --- bounds
@@ -229,7 +231,9 @@ class Settings(BaseModel):
             return cls(**values)
         except ValidationError as e:
             names = {field.lower(): k for field, k in zip(ours, group, strict=True)}
-            lines = [line for error in e.errors(include_input=False) for line in _sentence(error, names).splitlines()]
+            hints = {name: str(field.description) for name, field in cls.model_fields.items()}
+            errors = e.errors(include_input=False)
+            lines = [line for error in errors for line in sentence(error, names, hints).splitlines()]
             raise ConfigurationError(lines) from None
 
     @field_validator("*", mode="before")
@@ -378,6 +382,11 @@ class Settings(BaseModel):
         return LOCAL_DIMENSION if self.embedding == "local" else self.tablestore_vector_dimension
 
     @property
+    def tools_by_id(self) -> bool:
+        """Whether EXTRA_TOOLS are offered: by itself where no LLM of ours corrects, so that the client's own can."""
+        return self.pipeline == "verbatim" if self.extra_tools == "auto" else self.extra_tools
+
+    @property
     def pipeline(self) -> Literal["reconcile", "additive", "verbatim"]:
         """How an add works: "verbatim" without an LLM."""
         return self.memory_pipeline or ("reconcile" if self.openai_api_key else "verbatim")
@@ -385,15 +394,3 @@ class Settings(BaseModel):
 
 def _given(group: Mapping[str, Any]) -> list[str]:
     return [name for name, value in group.items() if value]
-
-
-def _sentence(error: Any, names: Mapping[str, str]) -> str:
-    """`names`: of the variables that fields were read from, where they are not the fields' own."""
-    if not error["loc"]:  # from a validator of the whole: already sentences
-        return str(error["msg"]).removeprefix("Value error, ")
-    field = str(error["loc"][0])
-    name = names.get(field, field.upper())
-    if error["type"] == "string_pattern_mismatch":
-        return f"{name} cannot be used: write {Settings.model_fields[field].description}."
-    what = str(error["msg"]).removeprefix("Value error, ")
-    return f"{name} cannot be used: {what[0].lower()}{what[1:].rstrip('.')}."

@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,20 @@ def json_list(value: Any) -> Any:
         raise ValueError('write a JSON list of strings, such as ["delete_all_memories"]') from None
 
 
+def switch(value: Any) -> Any:
+    """Whether a variable that may be "auto" is on. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    meant = value.lower()
+    if meant in ("true", "1", "yes", "on", "y", "t"):  # what pydantic takes for true
+        return True
+    if meant in ("false", "0", "no", "off", "n", "f"):
+        return False
+    if meant != "auto":
+        raise ValueError("write auto, true or false")
+    return meant
+
+
 def folder(value: Any) -> Any:
     """A variable's path, absolute, with ~ resolved. Raises ValueError."""
     if not isinstance(value, str):
@@ -74,3 +88,16 @@ def weak_secrets(signing: Sequence[str], mint_key: str | None, *, given: bool) -
     if mint_key is not None and mint_key in signing:
         wrong.append("MCP_MINT_KEY must not be MCP_AUTH_SECRET: the signing secret is sent to nobody.")
     return wrong
+
+
+def sentence(error: Any, names: Mapping[str, str], hints: Mapping[str, str]) -> str:
+    """One of pydantic's errors, as a sentence. `names`: of the variables that fields were read from, where they are not
+    the fields' own; `hints`: what to write, by field."""
+    if not error["loc"]:  # from a validator of the whole: already sentences
+        return str(error["msg"]).removeprefix("Value error, ")
+    field = str(error["loc"][0])
+    name = names.get(field, field.upper())
+    if error["type"] == "string_pattern_mismatch":
+        return f"{name} cannot be used: write {hints[field]}."
+    what = str(error["msg"]).removeprefix("Value error, ")
+    return f"{name} cannot be used: {what[0].lower()}{what[1:].rstrip('.')}."

@@ -34,13 +34,13 @@ STRICT = ["--method", "tools/list", "--strict", "--format", "json"]
 @pytest.mark.parametrize("transport", ["sse", "http"])
 def test_schemas_are_portable(transport: str, base: str, tmp_path: Path) -> None:
     url = f"{base}/mcp/inspector/{transport}/linter"
-    assert len(inspect(tmp_path, url, "--transport", transport, *STRICT)["tools"]) == 4
+    assert len(inspect(tmp_path, url, "--transport", transport, *STRICT)["tools"]) == 8
 
 
 def test_schemas_are_portable_over_stdio(tmp_path: Path) -> None:
     # In a container the embedded store must be asked for by name, and Inspector passes on no variable by itself.
     child = ["-e", "STORE=embedded", "--", *COMMAND, "--transport=stdio"]
-    assert len(inspect(tmp_path, *STRICT, *child)["tools"]) == 4
+    assert len(inspect(tmp_path, *STRICT, *child)["tools"]) == 8
 
 
 @pytest.mark.parametrize(("transport", "era"), [("sse", "legacy"), ("http", "legacy"), ("http", "modern")])

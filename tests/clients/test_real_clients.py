@@ -17,6 +17,7 @@ from support.wire import ACCEPT, call, text_of
 pytestmark = pytest.mark.slow
 
 TOOLS = ["add_memories", "search_memories", "list_memories", "delete_all_memories"]
+BY_ID = ["get_memory", "update_memory", "delete_memories", "memory_history"]  # offered where there is no key
 PAIRS = [(client, transport) for client in CLIENTS for transport in client.negotiates]
 
 ALICE_SAYS = "Alice drinks jasmine tea in the morning 喜欢茉莉花茶"
@@ -36,7 +37,7 @@ def plan(connect: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def check(answers: list[dict[str, Any]]) -> None:
-    assert [sorted(answer["tools"]) for answer in answers] == [sorted(TOOLS)] * 5
+    assert [sorted(answer["tools"]) for answer in answers] == [sorted(TOOLS + BY_ID)] * 5
     results = [result for answer in answers for result in answer["results"]]
     assert not any(result["error"] for result in results), results
     assert all(len(result["texts"]) == 1 for result in results), "one compact block per result"

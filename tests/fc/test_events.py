@@ -124,7 +124,7 @@ def test_tools_event_after_event(runtime: Runtime) -> None:
 def test_modern_client_s_listing(runtime: Runtime) -> None:
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
     answer = runtime.send(http("POST", "/mcp/cline/http/alice", body))
-    assert len(json.loads(answer["body"])["result"]["tools"]) == 4
+    assert len(json.loads(answer["body"])["result"]["tools"]) == 8
 
 
 def test_plain_events(runtime: Runtime) -> None:

@@ -1,5 +1,6 @@
 """Queries that wait travel together: few requests, each query its own vector, and no query suffers from another."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,7 @@ from tablestore_openmemory_mcp.errors import ModelError
 from tablestore_openmemory_mcp.memory.models import query_embedder
 from tablestore_openmemory_mcp.memory.models.embedder import BATCH, Embedder, TextRefused
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
+from tablestore_openmemory_mcp.memory.models.local.local_embedder import StillLoading
 from tablestore_openmemory_mcp.memory.models.query_embedder import REQUESTS, QueryEmbedder, Vector, _Vectors
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
@@ -224,6 +226,31 @@ def test_one_that_is_away_is_not_asked_by_those_who_wait(
             with pytest.raises(ModelError, match="refused the key"):
                 one.result()
     assert fake.count("embeddings") == REQUESTS
+
+
+def test_an_embedder_that_is_still_loading_is_no_fault_of_a_query(
+    queries: QueryEmbedder, fake: FakeOpenAI, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone would wait once more, until the search has no patience left, and takes it to be away."""
+    monkeypatch.setattr(query_embedder, "LINGER", 0.0)
+    loading = threading.Event()
+    asked: list[None] = []
+
+    def prepare() -> None:
+        asked.append(None)
+        loading.wait(10)
+        raise StillLoading("The local embedder is still being loaded")
+
+    monkeypatch.setattr(queries.embedder, "prepare", prepare)
+    waiting = started(pool, queries, numbered(32))
+    loading.set()
+    for one in waiting:
+        with pytest.raises(StillLoading):
+            one.result()
+    assert len(asked) <= 2 * REQUESTS
+    monkeypatch.undo()
+    assert vector(queries, "loaded").shape == (DIMENSION,)
+    assert fake.count("embeddings") == 1
 
 
 def test_a_thread_without_work_ends(queries: QueryEmbedder, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,10 +26,11 @@ def written(name: str) -> st.SearchStrategy[str]:
     kind, bounds = str(field.annotation), field.metadata
     if "SecretStr" in kind or name == "tablestore_access_key_id":
         return st.from_regex(rf"\A{SECRET}-{name}-[!-~]{{32,40}}\Z")
-    if "Literal" in kind:
-        return st.sampled_from(re.findall(r"'([^']+)'", kind))
-    if field.annotation is bool:
-        return st.sampled_from(["true", "false", "1", "no"])
+    words = re.findall(r"'([^']+)'", kind) if "Literal" in kind else []
+    if "bool" in kind:
+        return st.sampled_from([*words, "true", "false", "1", "no"])
+    if words:
+        return st.sampled_from(words)
     if field.annotation in (int, float):
         least = next((getattr(b, "ge", getattr(b, "gt", 0)) for b in bounds if isinstance(b, Ge | Gt)), 0)
         most = next((getattr(b, "le", getattr(b, "lt", 0)) for b in bounds if isinstance(b, Le | Lt)), 1_000_000)

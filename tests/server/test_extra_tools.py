@@ -6,11 +6,12 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from mcp_types import Tool
 
 from support.clients import MemoryClient, over_sse
 from support.processes import START, Server, wait_until
-from tablestore_openmemory_mcp.server.tools.builtin import offered
-from tablestore_openmemory_mcp.settings import Settings
+from tablestore_openmemory_mcp.server.tools.builtin import instructions, offered
+from tablestore_openmemory_mcp.settings import ConfigurationError, Settings
 
 EXTRA = ["get_memory", "update_memory", "delete_memories", "memory_history"]
 
@@ -53,11 +54,61 @@ def test_one_memory_is_looked_up_corrected_traced_and_forgotten(server: Server) 
         assert client.texts() == ["Constants are in lower case"]
 
 
-def test_more_arguments_and_tools_and_nothing_else_is_changed() -> None:
-    usual = {name: spec.tool(Settings.load({})) for name, spec in offered(Settings.load({})).items()}
-    wanted = Settings.load({"EXTRA_TOOLS": "true"})
-    more = {name: spec.tool(wanted) for name, spec in offered(wanted).items()}
+LLM = {"OPENAI_API_KEY": "sk-x", "OPENAI_BASE_URL": "https://llm.example.com/v1"}
+CORRECTING = ("update_memory", "delete_memories")
+
+
+def tools(**environ: str) -> dict[str, Tool]:
+    settings = Settings.load(environ)
+    return {name: spec.tool(settings) for name, spec in offered(settings).items()}
+
+
+@pytest.mark.parametrize(
+    ("environ", "wanted"),
+    [
+        ({}, True),
+        ({"EXTRA_TOOLS": "auto"}, True),
+        ({"EXTRA_TOOLS": "AUTO", **LLM, "MEMORY_PIPELINE": "verbatim"}, True),
+        (LLM, False),
+        ({"MEMORY_PIPELINE": "additive", **LLM}, False),
+        ({"EXTRA_TOOLS": "false"}, False),
+        ({"EXTRA_TOOLS": "true", **LLM}, True),
+        ({"EXTRA_TOOLS": "1", **LLM}, True),
+    ],
+)
+def test_where_no_llm_of_ours_corrects_the_clients_own_may(environ: dict[str, str], wanted: bool) -> None:
+    assert [name for name in tools(**environ) if name in EXTRA] == EXTRA * wanted
+
+
+def test_a_switch_that_cannot_be_understood() -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.load({"EXTRA_TOOLS": "sometimes"})
+    assert refused.value.lines == ["EXTRA_TOOLS cannot be used: write auto, true or false."]
+
+
+@pytest.mark.parametrize("hidden", [(), CORRECTING[:1], CORRECTING[1:], CORRECTING])
+@pytest.mark.parametrize("environ", [{}, LLM, {"EXTRA_TOOLS": "true", **LLM}, {"EXTRA_TOOLS": "false"}])
+def test_the_model_is_told_of_no_tool_that_it_has_not(environ: dict[str, str], hidden: tuple[str, ...]) -> None:
+    """And of `related` only where it is given, and can be acted upon."""
+    environ = {**environ, "TOOL_BLACK_LIST": json.dumps(hidden)}
+    told = [tools(**environ)["add_memories"].description or "", instructions(Settings.load(environ))]
+    verbatim = "OPENAI_API_KEY" not in environ
+    for text in told:
+        for tool in CORRECTING:
+            assert (tool in text) == (verbatim and tool in tools(**environ))
+        assert ("`related`" in text) == (verbatim and "EXTRA_TOOLS" not in environ and hidden != CORRECTING)
+    assert ("word for word" in told[0]) == verbatim
+    own = tools(**environ, TOOL_ADD_MEMORIES_DESCRIPTION="记住")["add_memories"].description
+    assert own == "记住"
+
+
+@pytest.mark.parametrize("environ", [{}, LLM])
+def test_more_arguments_and_tools_and_nothing_else_is_changed(environ: dict[str, str]) -> None:
+    usual = tools(**environ, EXTRA_TOOLS="false")
+    more = tools(**environ, EXTRA_TOOLS="true")
     assert list(more) == [*usual, *EXTRA]
+    if not environ:  # what it says of `related`
+        usual["add_memories"].description = more["add_memories"].description
     del more["add_memories"].input_schema["properties"]["expires_at"]
     assert {name: more[name] for name in usual} == usual
     hints = {name: more[name].annotations for name in EXTRA}

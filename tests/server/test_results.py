@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,26 @@ def test_a_list_fills_its_results() -> None:
     assert items[-1]["message"].startswith(f"{len(items) - 1} of 1000 memories")
 
 
+def test_a_list_encodes_each_memory_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the page that did not fit is asked for again, for its cursor; and nothing of what is not shown but one."""
+    stored = memories([SHORT * 20] * 1_000)
+    encoded = []
+
+    def noted(memory: Memory, scope: Scope, *, encode: Any = results._memory) -> Any:
+        encoded.append(memory.id)
+        return encode(memory, scope)
+
+    monkeypatch.setattr(results, "_memory", noted)
+
+    def fetch(cursor: str | None, limit: int) -> Page:
+        begin = int(cursor or 0)
+        return Page(stored[begin : begin + limit], len(stored), str(begin + limit))
+
+    items = json.loads(results.listed(fetch, None, SCOPE, max_bytes=MOST))
+    assert len(items) > 10
+    assert encoded == [m.id for m in stored[: len(items)]]
+
+
 def test_a_search_shows_what_fits_the_best_first() -> None:
     hits = [Hit(memory, 0.5) for memory in memories([LONG["chinese"], SHORT])]
     best, *_ = json.loads(bounded(results.found(hits, SCOPE, max_bytes=MOST)))
@@ -88,6 +109,26 @@ def test_the_latest_history_is_shown_even_if_it_is_long() -> None:
     assert (latest["event"], latest["truncated"]) == ("UPDATE", True)
     assert latest["old_memory"]
     assert latest["new_memory"]
+
+
+def test_what_is_related_is_told_as_far_as_there_is_room() -> None:
+    """Never at the cost of what was done, and never cut: an assistant would write it back shortened."""
+    done = [Outcome("id", SHORT, "ADD")]
+    related = [
+        Hit(memory, score) for memory, score in zip(memories(["辣" * 900] * 5), [0.9, 0.8, None, 0.7, 0.6], strict=True)
+    ]
+    whole = json.loads(results.added(AddResult(done, related=related), max_bytes=1_000_000))
+    assert whole["results"] == [{"id": "id", "memory": SHORT, "event": "ADD"}]
+    assert [item.get("score") for item in whole["related"]] == [0.9, 0.8, None, 0.7, 0.6]
+    assert whole["related"][0] == {"id": f"{0:036}", "memory": "辣" * 900, "score": 0.9}
+    part = json.loads(bounded(results.added(AddResult(done, "A message.", related), max_bytes=MOST)))
+    assert (part["results"], part["message"]) == (whole["results"], "A message.")
+    assert 2 <= len(part["related"]) < 5
+    assert part["related"] == whole["related"][: len(part["related"])]
+    long = [Outcome("id", LONG["latin"], "ADD")]
+    beside = json.loads(bounded(results.added(AddResult(long, related=related), max_bytes=MOST)))
+    assert beside["results"] == json.loads(results.added(AddResult(long), max_bytes=MOST))["results"]
+    assert json.loads(results.added(AddResult(done), max_bytes=MOST)) == {"results": whole["results"]}
 
 
 def test_what_was_done_is_told_even_if_not_all_of_it_can_be_shown() -> None:

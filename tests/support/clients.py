@@ -49,6 +49,11 @@ class MemoryClient:
     def tools(self) -> list[str]:
         return [tool.name for tool in self._portal.call(self._session.list_tools).tools]
 
+    def described(self) -> list[dict[str, Any]]:
+        """The tools as a client hands them to its model."""
+        listed = self._portal.call(self._session.list_tools).tools
+        return [{"name": t.name, "description": t.description, "parameters": t.input_schema} for t in listed]
+
     def add(self, text: str) -> dict[str, Any]:
         answer: dict[str, Any] = self._json("add_memories", text=text)
         return answer

@@ -127,4 +127,5 @@ def plain_app(memory: PlainMemory | None = None, **environ: str) -> App:
 
 
 def settings(environ: Mapping[str, str]) -> Settings:
-    return Settings.load({"STORE": "embedded", **environ})
+    """With the tools that every server has: PlainMemory can do no more."""
+    return Settings.load({"STORE": "embedded", "EXTRA_TOOLS": "false", **environ})

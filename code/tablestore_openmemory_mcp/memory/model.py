@@ -22,14 +22,6 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class AddResult:
-    """`message` is set when nothing was stored, and says why (an error is raised instead when it failed)."""
-
-    results: Sequence[Outcome]
-    message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Hit:
     """A search result. `score` is (1 + cos) / 2, as the reference reported it; None where no vector took part.
     `note` marks a result that does not match ("newest", when a keyless search found nothing)."""
@@ -37,6 +29,16 @@ class Hit:
     memory: Memory
     score: float | None = None
     note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddResult:
+    """`message` is set when nothing was stored, and says why (an error is raised instead when it failed). `related`:
+    other memories that may be about the same, which nobody has compared with it yet (verbatim pipeline only)."""
+
+    results: Sequence[Outcome]
+    message: str | None = None
+    related: Sequence[Hit] = ()
 
 
 @dataclass(frozen=True, slots=True)

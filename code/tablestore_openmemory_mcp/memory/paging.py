@@ -5,6 +5,9 @@ memory to where the walk has been already, and nobody would be shown it.
 """
 
 import base64
+from bisect import bisect_left
+from collections.abc import Callable
+from operator import attrgetter
 
 from ..errors import InvalidInput
 from ..store.model import Memory, Snapshot
@@ -15,6 +18,7 @@ MOST = 1_000  # memories of one page
 _LARGEST = 400_000  # characters of the texts of one page
 
 _Position = tuple[int, str]
+_position: Callable[[Memory], _Position] = attrgetter("created_at", "id")
 
 
 def page(snapshot: Snapshot, cursor: str | None, limit: int | None) -> Page:
@@ -23,21 +27,17 @@ def page(snapshot: Snapshot, cursor: str | None, limit: int | None) -> Page:
         raise InvalidInput(f"limit is {limit}; accepted: 1 to {MOST}.")
     before = _decoded(cursor) if cursor else None
     now = now_ms()
-    living = sorted((m for m in snapshot.memories.values() if is_living(m, now)), key=_position, reverse=True)
-    rest = [m for m in living if before is None or _position(m) < before]
+    living = sorted((m for m in snapshot.memories.values() if is_living(m, now)), key=_position)
+    left = len(living) if before is None else bisect_left(living, before, key=_position)
     chosen: list[Memory] = []
     size = 0
-    for memory in rest[: min(limit or MOST, MOST)]:
+    for memory in reversed(living[max(0, left - min(limit or MOST, MOST)) : left]):
         size += len(memory.text)
         if chosen and size > _LARGEST:
             break
         chosen.append(memory)
-    more = _encoded(_position(chosen[-1])) if len(chosen) < len(rest) else None
+    more = _encoded(_position(chosen[-1])) if len(chosen) < left else None
     return Page(chosen, total=len(living), cursor=more)
-
-
-def _position(memory: Memory) -> _Position:
-    return memory.created_at, memory.id
 
 
 def _encoded(position: _Position) -> str:

@@ -1,17 +1,17 @@
 """The memory service: add, search, list, forget. Blocking and thread-safe; everything is done inside one scope."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
-from ..errors import InvalidInput, ModelTimedOut
+from ..errors import InvalidInput, ModelError, ModelTimedOut
 from ..scope import Scope
 from ..settings import Settings
 from ..store.model import HistoryEntry, Memory, ScopeStore, Snapshot
-from .add.planner import Planner
+from .add.verbatim import add_verbatim
 from .commit_retry import write
 from .context import AddContext, ScopeContext
 from .credential_filter import refuse_credentials
@@ -25,8 +25,8 @@ from .paging import page
 from .search.scope_index import ScopeIndexes
 from .search.scope_search import Recall
 from .unembeddable import marked, without_vector
-from .unit_of_work import UnitOfWork, now_ms
-from .validation import checked_text
+from .unit_of_work import UnitOfWork, is_living, now_ms, outlives
+from .validation import checked_text, likeness_key
 
 if TYPE_CHECKING:
     from .add.cycle import AddCycle
@@ -93,11 +93,11 @@ class MemoryService:
         """
         text = self._validated(text)
         context = AddContext(self._deadline(deadline), progress or _silent, actor, expires_at=_future(expires_at))
-        store = self._store.scope(scope)
+        scoped = self._scoped(self._store.scope(scope))
         with _in_time("stored"):
             if self._settings.pipeline == "verbatim" or self._chat is None:
-                return self._add_verbatim(store, text, context)
-            return self._add_cycle().run(self._scoped(store), text, context)
+                return add_verbatim(scoped, text, context)
+            return self._add_cycle().run(scoped, text, context)
 
     def search(self, scope: Scope, query: str, *, limit: int | None = None) -> list[Hit]:
         """The memories that answer `query`, best first; at most `limit`, or TABLESTORE_SEARCH_MEMORY_LIMIT.
@@ -129,7 +129,8 @@ class MemoryService:
         expires_at: int | None = None,
         deadline: float | None = None,
     ) -> Outcome:
-        """Replace the memory's text, in place. `expires_at`: as add's; 0: never; None: as it is.
+        """Replace the memory's text, in place; another memory that says the same is deleted. `expires_at`: as add's; 0:
+        never; None: as it is.
 
         Raises InvalidInput for an id that is not in this scope, or as add.
         """
@@ -139,16 +140,23 @@ class MemoryService:
             vector = row(embedder.embed([text], deadline=until), 0) if embedder else None
         model = embedder.model if embedder and vector is not None else None
         expires = _future(expires_at)
+        index = self._indexes.of(scope)
 
         def make(base: Snapshot) -> UnitOfWork:
             unit = UnitOfWork(base, actor)
             if unit.get(memory_id) is None:
                 raise _unknown([memory_id])
-            unit.update(memory_id, text, vector, model, expires_at=expires, reason="asked for")
+            new = unit.update(memory_id, text, vector, model, expires_at=expires, reason="asked for")
+            others = (m for m in base.memories.values() if m.id != memory_id and is_living(m, unit.now))
+            twin = index.alike(base, others).get(likeness_key(text))
+            if twin and not outlives(twin, new.expires_at):
+                unit.delete(twin.id, reason=f"says the same as {memory_id}")
             return marked(unit, embedder)
 
         unit, _ = write(self._store.scope(scope), make, until)
-        return replace(unit.outcomes[0], note=" ".join(without_vector(unit, embedder)) or None)
+        updated, *twins = unit.outcomes
+        notes = [*without_vector(unit, embedder), *(f"{twin.id}, which says the same, was deleted." for twin in twins)]
+        return replace(updated, note=" ".join(notes) or None)
 
     def delete(
         self, scope: Scope, ids: Sequence[str], *, actor: str | None = None, deadline: float | None = None
@@ -179,9 +187,20 @@ class MemoryService:
         return deleted
 
     def begin_loading(self) -> None:
-        """Load the local embedder, if there is one, on a thread of its own."""
+        """Load the local embedder, or what a model's endpoint is asked with, if there is one; on a thread of its own.
+
+        Not Mem0: the next call may be a search, which would only wait for it.
+        """
         if isinstance(self._embedder, LocalEmbedder):
             self._embedder.begin_loading()
+        if self._chat or self._embedder:
+            threading.Thread(target=self._prepare, name="load-sdk", daemon=True).start()
+
+    def _prepare(self) -> None:
+        for model in (self._chat, self._embedder):
+            if model and not isinstance(model, LocalEmbedder):
+                with contextlib.suppress(ModelError):  # the call that needs it will meet the same error, and report it
+                    model.prepare()
 
     def load(self, deadline: float) -> None:
         """Wait until the local embedder is loaded, if there is one. `deadline`: time.monotonic(). Raises a
@@ -206,17 +225,6 @@ class MemoryService:
         latest = time.monotonic() + self._settings.add_timeout
         return latest if deadline is None else min(deadline, latest)
 
-    def _add_verbatim(self, store: ScopeStore, text: str, context: AddContext) -> AddResult:
-        scoped = self._scoped(store)
-        if self._embedder:
-            scoped = replace(scoped, embedder=AddEmbedder(self._embedder))
-        planner = Planner([text], context, scoped)
-        unit, _ = write(store, lambda base: marked(planner.unit(base), scoped.embedder), context.deadline)
-        if unit.outcomes:
-            return AddResult(unit.outcomes, " ".join(without_vector(unit, scoped.embedder)) or None)
-        known = "This is already remembered"
-        return AddResult([], f"{known}, now for longer." if unit.prolongs else f"{known}; nothing was changed.")
-
     def _add_cycle(self) -> "AddCycle":
         with self._lock:
             if self._cycle is None:
@@ -230,7 +238,7 @@ class MemoryService:
         return ScopeContext(store, self._indexes.of(store.scope), self._embedder, self._settings.max_memories)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _in_time(done: str) -> Iterator[None]:
     """For what ADD_TIMEOUT bounds: nothing is `done` when a model takes longer."""
     try:

@@ -24,6 +24,11 @@ def is_living(memory: Memory, now: int) -> bool:
     return memory.expires_at is None or memory.expires_at > now
 
 
+def outlives(memory: Memory, expires_at: int | None) -> bool:
+    """Whether `memory` stays when what expires then has (None: never): so it stands beside it, and is not replaced."""
+    return expires_at is not None and (memory.expires_at is None or memory.expires_at > expires_at)
+
+
 def random_id() -> str:
     return str(uuid.uuid4())
 

@@ -8,6 +8,7 @@ from .commit.group_commit import WriteQueues
 from .commit.sweeper import Step
 from .commit.tables import Tables
 from .index.candidates import VectorCache
+from .index.resident_vectors import ResidentVectors
 from .index.search_index import SearchIndex
 from .scope_store import TablestoreScope
 from .session_rows import SessionRows
@@ -25,6 +26,7 @@ class StoreComponents:
         self._cache = SnapshotCache(snapshot_bytes)
         self._index = SearchIndex(self.gateway, self.tables, settings.vector_dimension)
         self._vectors = VectorCache()
+        self._resident = ResidentVectors()
         self._queues = WriteQueues()
         self._settings = settings
         self._step = step
@@ -39,6 +41,7 @@ class StoreComponents:
             self._cache,
             self._index,
             self._vectors,
+            self._resident,
             self._queues,
             scope,
             rule=self._rule,

@@ -16,6 +16,7 @@ from .commit.rows import ScopeRows, committed_history, read_history
 from .commit.sweeper import Step, Sweeper
 from .commit.tables import Tables
 from .index.candidates import Candidates, VectorCache
+from .index.resident_vectors import ResidentVectors
 from .index.search_index import SearchIndex
 from .model import Change, HistoryEntry, Snapshot
 from .snapshot.cache import SnapshotCache
@@ -33,6 +34,7 @@ class TablestoreScope:
         cache: SnapshotCache,
         index: SearchIndex,
         vectors: VectorCache,
+        resident: ResidentVectors,
         queues: WriteQueues,
         scope: Scope,
         *,
@@ -48,7 +50,7 @@ class TablestoreScope:
         self._heads = Heads(gateway, tables.heads, scope)
         self._loader = Loader(gateway, self._heads, self._rows, scope, cache, rule)
         self._sweeper = sweeper = Sweeper(gateway, self._heads, self._rows, step)
-        self._candidates = Candidates(gateway, self._rows, scope, index, vectors)
+        self._candidates = Candidates(gateway, self._rows, scope, index, vectors, resident)
         self._committer = Committer(
             gateway,
             scope,

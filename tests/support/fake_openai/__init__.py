@@ -1,7 +1,8 @@
 """A fake OpenAI-compatible endpoint, for the unmodified `openai` SDK over TCP.
 
 It answers Mem0's shipped prompts by rule, rewrites texts on UPDATE as real models do, makes vectors that are near when
-texts mean something near, and can be given the quirks and the faults of real vendors::
+texts mean something near, and can be given the quirks and the faults of real vendors. Asked with tools, it is an
+assistant that follows their descriptions (`assistant`)::
 
     with FakeOpenAI() as fake:
         client = openai.OpenAI(api_key="any", base_url=fake.base_url)

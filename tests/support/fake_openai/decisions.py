@@ -33,10 +33,10 @@ def decide(prompt: str) -> list[dict[str, str]]:
 
 
 def _apply(fact: str, entries: list[dict[str, str]], added: list[dict[str, str]]) -> None:
-    target = _about_the_same(fact, [e for e in entries if e["event"] == "NONE"])
+    target = about_the_same(fact, [e for e in entries if e["event"] == "NONE"])
     if target and _ends_something(fact):
         target["event"] = "DELETE"
-    elif target and not _says_the_same(fact, target["text"]):
+    elif target and not says_the_same(fact, target["text"]):
         target.update(text=_rewritten(fact), event="UPDATE", old_memory=target["text"])
     elif target is None and not _FORGET.search(fact) and not any(a["text"] == fact for a in added):
         added.append({"id": str(len(entries) + len(added)), "text": fact, "event": "ADD"})
@@ -46,7 +46,8 @@ def _ends_something(fact: str) -> bool:
     return bool(_FORGET.search(fact) or _ENDED.search(fact))
 
 
-def _about_the_same(fact: str, entries: list[dict[str, str]]) -> dict[str, str] | None:
+def about_the_same(fact: str, entries: list[dict[str, str]]) -> dict[str, str] | None:
+    """The one of `entries` that `fact` is about, if any."""
     asked = lexicon.question(fact)
     ranked = sorted(entries, key=lambda e: similarity(fact, e["text"]), reverse=True)
     for entry in ranked:
@@ -58,7 +59,8 @@ def _about_the_same(fact: str, entries: list[dict[str, str]]) -> dict[str, str] 
     return ranked[0] if similarity(fact, ranked[0]["text"]) >= least else None
 
 
-def _says_the_same(fact: str, text: str) -> bool:
+def says_the_same(fact: str, text: str) -> bool:
+    """Whether nothing in `fact` is news to who knows `text`, which is about the same."""
     plain, known = _bare(fact), _bare(text)
     return (
         plain == known

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from . import chat, protocol, styles, vectors
+from . import assistant, chat, protocol, styles, vectors
 from .faults import Fault
 from .http import Dropped, HttpServer, Reply
 
@@ -220,6 +220,11 @@ class FakeOpenAI:
         if canned is not None:
             said = canned if isinstance(canned, str) else canned(body)
             return protocol.completion(said, body, in_reasoning=self.model.reasoning_only)
+        if body.get("tools"):
+            reply = assistant.reply(body)
+            if isinstance(reply, assistant.Call):
+                return protocol.tool_call(reply.tool, reply.arguments, body)
+            return protocol.completion(reply, body)
         with self._changed:
             style = self._styles.pop(0) if self._styles else self.model.style
         answer = chat.answer(body)

@@ -15,6 +15,7 @@ from .http import Reply
 if TYPE_CHECKING:
     from .endpoint import Model
 
+_USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 _CREATED = 1_763_800_000  # any; nobody looks
 
 
@@ -81,6 +82,18 @@ def embeddings(matrix: NDArray[np.float32], body: Mapping[str, Any]) -> Reply:
     return _json({"object": "list", "data": data, "model": body.get("model"), "usage": usage})
 
 
+def tool_call(name: str, arguments: Mapping[str, Any], body: Mapping[str, Any]) -> Reply:
+    """A chat answer that calls a tool, streamed if the request asks for it."""
+    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
+    call = {"index": 0, "id": f"call_{len(body['messages'])}", "type": "function", "function": function}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    head = {"id": "chatcmpl-fake", "created": _CREATED, "model": body.get("model")}
+    if body.get("stream"):
+        return _events(head, [said], "tool_calls")
+    choice = {"index": 0, "message": said, "finish_reason": "tool_calls"}
+    return _json({**head, "object": "chat.completion", "choices": [choice], "usage": _USAGE})
+
+
 def completion(content: str, body: Mapping[str, Any], *, in_reasoning: bool = False, cut: bool = False) -> Reply:
     """A chat answer, streamed if the request asks for it. `cut`: max_tokens ran out."""
     said = {"content": "", "reasoning_content": content} if in_reasoning else {"content": content}
@@ -89,14 +102,17 @@ def completion(content: str, body: Mapping[str, Any], *, in_reasoning: bool = Fa
     if body.get("stream"):
         return _stream(head, said, finish)
     choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": finish}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    return _json({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+    return _json({**head, "object": "chat.completion", "choices": [choice], "usage": _USAGE})
 
 
 def _stream(head: Mapping[str, Any], said: Mapping[str, str], finish: str) -> Reply:
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
     for field, text in said.items():
         deltas += [{field: text[i : i + 16]} for i in range(0, len(text), 16)]
+    return _events(head, deltas, finish)
+
+
+def _events(head: Mapping[str, Any], deltas: Sequence[Mapping[str, Any]], finish: str) -> Reply:
     chunks: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     chunks.append({"index": 0, "delta": {}, "finish_reason": finish})
     events = [json.dumps({**head, "object": "chat.completion.chunk", "choices": [chunk]}) for chunk in chunks]

@@ -37,13 +37,15 @@ _BESIDE_THE_BEST, _BESIDE_THE_BEST_LINKED = 0.7, 0.5
 class Fact:
     """Something said, and the memories of the scope near enough to be about the same (nearest first).
 
-    `deviations`: of each near memory's id, how far its cosine is above that of unrelated texts, in standard deviations.
+    `cosines`: with each near memory, by its id, as far as both have a vector; `deviations`: how far each is above that
+    of unrelated texts, in standard deviations.
     """
 
     text: str
     vector: Vector | None = None
     near: Sequence[Memory] = ()
     deviations: Mapping[str, float] = field(default_factory=dict)
+    cosines: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from ..models.embedder import BATCH, AddEmbedder, Embedder, row
 from ..models.prompts import Prompts
 from ..models.structured_output import Chat, ask
 from ..search.cosine_spread import Spread, script
-from ..unit_of_work import UnitOfWork, is_living
+from ..unit_of_work import UnitOfWork, is_living, outlives
 from ..validation import likeness_key
 from .fallback import is_pending
 from .llm_decisions import ASKED_FOR, Fact, Operation, Settled, contested, settle
@@ -44,6 +45,15 @@ def within(unit: UnitOfWork, max_memories: int) -> UnitOfWork:
     return unit
 
 
+class Decides(Protocol):
+    """Who says what is to be done about facts that are not there word for word."""
+
+    # Whether it asks an LLM: only where something is near, and not about texts that wait to be worked in.
+    asks: ClassVar[bool]
+
+    def decide(self, facts: Sequence[Fact], context: AddContext) -> Settled: ...
+
+
 class Planner:
     """Makes the unit of one add. For one thread; `withheld` counts deletions beyond the bound, after `unit`."""
 
@@ -52,7 +62,7 @@ class Planner:
         facts: Sequence[str],
         context: AddContext,
         scoped: ScopeContext,
-        decider: "Decider | None" = None,
+        decider: Decides | None = None,
         replaces: str | None = None,
     ) -> None:
         """Without a `decider` every new fact is added. `replaces`: a memory whose text the facts came from."""
@@ -127,7 +137,8 @@ class Planner:
 
     def _is_unsorted(self, memory: Memory) -> bool:
         """What waits to be sorted in is compared with nothing: it is not a fact yet."""
-        return memory.id == self._replaces or (self._decider is not None and is_pending(memory))
+        asks = self._decider is not None and self._decider.asks
+        return memory.id == self._replaces or (asks and is_pending(memory))
 
     def _facts(self, base: Snapshot, known: dict[str, Memory], living: Sequence[Memory]) -> list[Fact]:
         new = [i for i, text in enumerate(self._texts) if not _is_known(text, known)]
@@ -136,9 +147,15 @@ class Planner:
         facts = [Fact(text, row(vectors, n)) for n, text in enumerate(texts)]
         if self._decider is None:
             return facts
-        found = nearest(base, self._scoped, texts, vectors, living, self._context.deadline)
+        sparing = self._decider.asks
+        found = nearest(base, self._scoped, texts, vectors, living, self._context.deadline, sparing=sparing)
         return [
-            replace(fact, near=near.memories, deviations=_deviations(near, spread_of(base, self._scoped, fact.text)))
+            replace(
+                fact,
+                near=near.memories,
+                deviations=_deviations(near, spread_of(base, self._scoped, fact.text)),
+                cosines={m.id: c for m, c in zip(near.memories, near.cosines.tolist(), strict=True) if c == c},
+            )
             for fact, near in zip(facts, found, strict=True)
         ]
 
@@ -164,11 +181,11 @@ class Planner:
         target = unit.get(operation.memory_id) if operation.memory_id else None
         twin = known.get(likeness_key(operation.text)) if operation.text else None
         if operation.event == "DELETE":
-            if target and (operation.reason == ASKED_FOR or not _outlives(target, context.expires_at)):
+            if target and (operation.reason == ASKED_FOR or not outlives(target, context.expires_at)):
                 unit.delete(target.id, reason=operation.reason)
-        elif target and twin and twin.id != target.id and not _outlives(target, twin.expires_at):
+        elif target and twin and twin.id != target.id and not outlives(target, twin.expires_at):
             unit.delete(target.id, reason=f"says the same as {twin.id}")
-        elif target and not _outlives(target, context.expires_at):
+        elif target and not outlives(target, context.expires_at):
             known[likeness_key(operation.text)] = unit.update(
                 target.id,
                 operation.text,
@@ -202,11 +219,6 @@ def _deviations(near: Nearby, spread: Spread) -> dict[str, float]:
     return {memory.id: min(z, most) for memory, z in pairs if not math.isnan(z)}
 
 
-def _outlives(memory: Memory, expires_at: int | None) -> bool:
-    """Whether `memory` stays when what is said now has expired: then it stands beside it, and is not overwritten."""
-    return expires_at is not None and (memory.expires_at is None or memory.expires_at > expires_at)
-
-
 def _is_known(text: str, known: Mapping[str, Memory]) -> bool:
     """Whether `text` says what a memory says, or lists memories line by line, as a client that recalled them does."""
     lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
@@ -215,6 +227,8 @@ def _is_known(text: str, known: Mapping[str, Memory]) -> bool:
 
 class Decider:
     """Asks the LLM about one add, at most _MOST_ASKED times."""
+
+    asks: ClassVar[bool] = True
 
     def __init__(self, chat: Chat, prompts: Prompts, max_deletions: int) -> None:
         self._chat = chat

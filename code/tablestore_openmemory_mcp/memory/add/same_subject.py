@@ -6,6 +6,7 @@ in the texts.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import sqrt
 
@@ -38,6 +39,27 @@ _NEGATION = re.compile(
     r"|avoided|former|formerly)\b|n['’]t\b|[不没沒無无别勿未非]|讨厌|討厭|停止|戒",
     re.IGNORECASE,
 )
+# --- what says the same in other words, see `restates`
+_ENDS = " \t\n\"'“”‘’「」.,;:!。，、；：！…~"  # no question mark: a question states nothing
+_SPACE_IN_CHINESE = re.compile("(?<=[\u3400-\u9fff]) | (?=[\u3400-\u9fff])")
+_ASKING = re.compile(
+    r"^(?:please (?:remember|note)(?: that)?|remember(?: this:| that|:)|note(?: this:|:))[:,]? (?!to )"
+    r"|^(?:(?:请你?|麻烦你?|帮我)+(?:记住|记下|记一下)[：:，,]?|记住[：:，,])",
+    re.IGNORECASE,
+)
+_CALLED = re.compile(r"^(?:(?:the )?user|i)(?= )|^(?:用户|本人|我(?!们))", re.IGNORECASE)
+_SPELLED_OUT: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("am", "is", "are"), ("be",)),
+    **dict.fromkeys(("isn't", "aren't"), ("be", "not")),
+    **dict.fromkeys(("don't", "doesn't"), ("do", "not")),
+    **dict.fromkeys(("hasn't", "haven't"), ("have", "not")),
+    **dict.fromkeys(("can't", "cannot"), ("can", "not")),
+    **{"does": ("do",), "has": ("have",), "i'm": ("i", "be"), "i've": ("i", "have"), "i'll": ("i", "will")},
+}
+_ARTICLES = frozenset({"a", "an", "the"})
+_NO_NOUN = frozenset({None, "few", "little", "lot"})  # "a few" is not "few"
+_EMPTY = frozenset({"really", "very", "truly", "currently", "now", "still"})
+_EMPTY_CHINESE = re.compile("非常|真的|其实|目前|现在|很(?![多少久])")
 _SAYING_LITTLE = _ATTITUDES | _FILLERS | _TIMES
 _CJK_RUN = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]+")
 _NUMBER = re.compile(r"\d+")
@@ -122,6 +144,21 @@ def agrees(fact: str, memory: str) -> bool:
     return _numbers(fact) <= _numbers(memory) and denies(fact) == denies(memory)
 
 
+def restates(text: str, memory: str) -> bool:
+    """Whether both say the same, word for word but for words that say nothing: articles, "really", "please remember
+    that", and who the user is called ("I live", "User lives", "Lives").
+
+    No embedder can tell this: "in 2019" and "in 2021", likes and dislikes, mother and father are as near to each other
+    as paraphrases are. So any other difference counts, tense and order too.
+    """
+    named, (one, *rest) = _statement(text)
+    also_named, (other, *others) = _statement(memory)
+    if rest != others or not one:
+        return False
+    by_person = (named or also_named) and (_third_person(one) == other or one == _third_person(other))
+    return one == other or by_person
+
+
 def denies(text: str) -> bool:
     """Whether `text` says that something is not, or is no more."""
     return bool(_NEGATION.search(text))
@@ -131,6 +168,34 @@ def terms(text: str) -> Terms:
     """The terms of `text` that say something; all of its terms if none does."""
     every = frozenset(tokens(text))
     return every - _ATTITUDES - _FILLERS or every
+
+
+def _statement(text: str) -> tuple[bool, list[str]]:
+    """Whether `text` names the user as its subject; and the other words that `restates` compares, one at least, which
+    may be empty. Where the user is the subject, the first one is the verb."""
+    said = _ASKING.sub("", _SPACE_IN_CHINESE.sub("", " ".join(normalized("NFKC", text).split())).strip(_ENDS))
+    words = [w for word in said.split() for w in _SPELLED_OUT.get(word.lower().replace("’", "'"), (word,))]
+    rest, named = _CALLED.subn("", " ".join(words))
+    words = rest.split()
+    bare = " ".join(word for n, word in enumerate(words) if not _is_empty(words, n))
+    bare = _EMPTY_CHINESE.sub("", bare)
+    words = (rest if denies(bare) else bare).split()  # "not very" is not "not"
+    return bool(named), [word.lower() if word.istitle() else word for word in words] or [""]
+
+
+def _is_empty(words: Sequence[str], n: int) -> bool:
+    """Whether the n-th of `words` says nothing. An article stands before something, and is no name: vitamin A."""
+    if words[n] in _EMPTY:
+        return True
+    following = words[n + 1] if n + 1 < len(words) else None
+    article = words[n] in _ARTICLES or (n == 0 and words[n].lower() in _ARTICLES)
+    return article and following not in _NO_NOUN
+
+
+def _third_person(verb: str) -> str:
+    if verb.endswith(("s", "x", "z", "ch", "sh", "o")):
+        return f"{verb}es"
+    return f"{verb[:-1]}ies" if re.search("[^aeiou]y$", verb) else f"{verb}s"
 
 
 def _subject(text: str) -> tuple[Terms, Terms]:

@@ -42,8 +42,11 @@ def nearest(
     vectors: NDArray[np.float32] | None,
     living: Sequence[Memory],
     deadline: float,
+    *,
+    sparing: bool = True,
 ) -> list[Nearby]:
-    """For each fact at most MOST of the `living` memories that are near enough to matter, nearest first."""
+    """For each fact at most MOST of the `living` memories, nearest first. `sparing`: none if none of them is near
+    enough for an LLM to be asked."""
     candidates = [m for m in living if len(m.text) <= _LONGEST]
     ids = [m.id for m in candidates]
     if not candidates or not facts:
@@ -59,7 +62,7 @@ def nearest(
         scoped.index.learn_spread(snapshot, model, found, sample)
         dense[has] = cosines(found, vectors[has], ids)
     return [
-        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, scoped, fact))
+        _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, scoped, fact), sparing)
         for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)
     ]
 
@@ -72,11 +75,13 @@ def spread_of(snapshot: Snapshot, scoped: ScopeContext, text: str) -> Spread:
     return scoped.index.spread(snapshot, scoped.embedder.model, script(text))
 
 
-def _nearby(fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory], spread: Spread) -> Nearby:
+def _nearby(
+    fact: str, dense: Scores, lexical: Scores, candidates: Sequence[Memory], spread: Spread, sparing: bool
+) -> Nearby:
     places = ranked(dense, lexical)
     distinct = spread.z(dense)
     shares = {i: share(fact, candidates[i].text) for i in places}
-    if not any(distinct[i] >= NEAR or shares[i] >= NEAR_SHARE for i in places):
+    if not places or (sparing and not any(distinct[i] >= NEAR or shares[i] >= NEAR_SHARE for i in places)):
         return _NOTHING
     first = places[0]
     close = bool(distinct[first] >= CLOSE or shares[first] >= NEAR_SHARE)

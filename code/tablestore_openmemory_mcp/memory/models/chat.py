@@ -69,6 +69,10 @@ class ChatModel:
                 self._dialect = dialect.learnt
                 return answer
 
+    def prepare(self) -> None:
+        """Import what a request needs, which may take a second. Raises a ModelError."""
+        self._endpoint.prepare()
+
     def close(self) -> None:
         """Let go of the endpoint's connections."""
         self._endpoint.close()

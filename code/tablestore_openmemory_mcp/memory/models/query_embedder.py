@@ -157,18 +157,20 @@ class QueryEmbedder:
     def _embed(self, batch: Sequence[Asked]) -> None:
         vectors: NDArray[np.float32] | None = None
         error: Exception | None = None
+        sent = False
         try:
             try:
                 self.embedder.prepare()
             finally:
                 self._prepared.set()
+            sent = True
             texts = [asked.query for asked in batch]
             vectors = self.embedder.embed(texts, deadline=max(a.deadline for a in batch), retries=_RETRIES)
         except Exception as e:
             error = e
         with self._changed:
             self._under_way -= 1
-            if error is not None and len(batch) > 1 and not isinstance(error, _LASTING):
+            if sent and error is not None and len(batch) > 1 and not isinstance(error, _LASTING):
                 self._ask_each(batch)
                 return
             self._note(error)

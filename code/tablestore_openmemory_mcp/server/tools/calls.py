@@ -31,7 +31,7 @@ from ..caller import Caller
 from ..logs import REQUEST_ID, CallLog
 from ..rate_limits import Rates
 from . import results
-from .builtin import INSTRUCTIONS, offered
+from .builtin import instructions, offered
 from .error_redaction import said_to
 from .progress import relayed
 from .spec import MemoryApi, Request, ToolSpec
@@ -69,7 +69,7 @@ class Calls:
             APP_NAME,
             version=__version__,
             title="Tablestore OpenMemory",
-            instructions=INSTRUCTIONS,
+            instructions=instructions(self._settings),
             cache_hints={"tools/list": CacheHint(ttl_ms=3_600_000, scope="public")},
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,

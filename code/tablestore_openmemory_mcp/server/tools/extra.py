@@ -1,4 +1,4 @@
-"""Tools beyond the reference's, for clients that manage memories one by one. Off unless EXTRA_TOOLS is set."""
+"""Tools beyond the reference's, for clients that manage memories one by one. EXTRA_TOOLS says when."""
 
 from mcp_types import ToolAnnotations
 
@@ -9,7 +9,7 @@ from .spec import Argument, MemoryApi, Request, ToolSpec
 
 _LONGEST_ID = 256  # bytes; ours have 36, and the store refuses to look for one of more than 1,024
 
-ID = Argument("memory_id", "The memory's id, from search_memories or list_memories.")
+ID = Argument("memory_id", "The memory's id, as another tool answered it.")
 
 
 def _get(memory: MemoryApi, call: Request) -> str:
@@ -65,13 +65,14 @@ EXTRA_TOOLS = (
             ),
         ),
         _update,
-        description="Replace the text of one memory, word for word. What it said before stays in its history.",
+        description="Replace the text of one memory, word for word. What it said before stays in its history; another "
+        "memory that says the same is deleted.",
     ),
     ToolSpec(
         "delete_memories",
         "Forget some memories",
         _CHANGES,
-        (Argument("memory_ids", "Ids from search_memories or list_memories.", many=True),),
+        (Argument("memory_ids", "Memories' ids, as other tools answered them.", many=True),),
         _delete,
         description="Delete some memories by their ids: all of them or, if one does not exist, none.",
     ),

@@ -19,6 +19,7 @@ SOURCE_APP = "openmemory"
 PAGE = 1_000  # memories asked for at once
 _CLOSING = 400  # bytes kept for the last element, which tells of more
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _TEXTS = ("memory", "previous_memory", "old_memory", "new_memory")
 
 Item = dict[str, Any]
@@ -26,21 +27,33 @@ Item = dict[str, Any]
 
 def compact(value: Any) -> str:
     """JSON without spaces; Chinese stays Chinese."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def added(result: "AddResult", *, max_bytes: int) -> str:
-    """`{"results": [{"id", "memory", "event", "previous_memory"?}], "message"?}`."""
-    return outcomes(result.results, result.message, max_bytes=max_bytes)
+    """`{"results": [{"id", "memory", "event", "previous_memory"?}], "message"?, "related"?: [{"id", "memory",
+    "score"?}]}`."""
+    return outcomes(result.results, result.message, result.related, max_bytes=max_bytes)
 
 
-def outcomes(done: "Sequence[Outcome]", message: str | None = None, *, max_bytes: int) -> str:
-    """The same, of what was asked for by id. The message also tells if not all of them fit into `max_bytes`."""
+def outcomes(
+    done: "Sequence[Outcome]", message: str | None = None, related: "Sequence[Hit]" = (), *, max_bytes: int
+) -> str:
+    """The same, of what was asked for by id. The message also tells if not all of them fit into `max_bytes`; of
+    `related` there is what fits, whole."""
     notes = [message] if message else []
-    items = _fitting(map(_outcome, done), max_bytes - _CLOSING - 4 * len(message or ""))
+    room = max_bytes - _CLOSING - 4 * len(message or "")
+    items = _fitting(map(_outcome, done), room)
     if len(items) < len(done):
         notes.append(f"All {len(done)} changes were made; the first {len(items)} are shown.")
-    return compact({"results": items, **({"message": " ".join(notes)} if notes else {})})
+    shown = _fitting(map(_related, related), room - sum(map(_size, items)), cut=False)
+    return compact(
+        {
+            "results": items,
+            **({"message": " ".join(notes)} if notes else {}),
+            **({"related": shown} if shown else {}),
+        }
+    )
 
 
 def one(memory: "Memory", scope: Scope, *, max_bytes: int) -> str:
@@ -62,25 +75,38 @@ def found(hits: Iterable["Hit"], scope: Scope, *, max_bytes: int) -> str:
 def listed(fetch: "Callable[[str | None, int], Page]", cursor: str | None, scope: Scope, *, max_bytes: int) -> str:
     """A list of memories, newest first, from `fetch(cursor, limit)`. What does not fit into `max_bytes` is announced by
     a last element without id: `{"message", "cursor"}`."""
-    items: list[Item] = []
-    room, limit, total = max_bytes - _CLOSING, PAGE, 0
+    items: list[str] = []
+    encoded: dict[str, tuple[Memory, str]] = {}  # each memory once, though a page is asked for again
+    room, limit, total = max_bytes - _CLOSING - 2, PAGE, 0
     while True:
         page = fetch(cursor, limit)
-        new = _fitting((_memory(m, scope) for m in page.memories), room, cut=not items)
+        new: list[str] = []
+        for memory in page.memories:
+            known, text = encoded.get(memory.id, (None, ""))
+            if known is not memory:
+                item = _memory(memory, scope)
+                text = compact(item if items or new else _cut(item, room))
+                encoded[memory.id] = memory, text
+            new.append(text)
+            room -= _length(text)
+            if room < 0:
+                room += _length(new.pop())
+                break
         if len(new) < len(page.memories):
             if not new:
                 break
             limit = len(new)  # once more, for the cursor after these
+            room += sum(map(_length, new))
             continue
-        items, room, cursor, total = [*items, *new], room - sum(map(_size, new)), page.cursor, page.total
+        items, cursor, total = [*items, *new], page.cursor, page.total
         if cursor is None:
-            return compact(items)
+            return f"[{','.join(items)}]"
         if limit < PAGE:
             break
     message = (
         f"{len(items)} of {total} memories are above, newest first. For older ones call list_memories with this cursor."
     )
-    return compact([*items, {"message": message, "cursor": cursor}])
+    return f"[{','.join([*items, compact({'message': message, 'cursor': cursor})])}]"
 
 
 def deleted(count: int) -> str:
@@ -130,6 +156,11 @@ def _outcome(outcome: "Outcome") -> Item:
     return item
 
 
+def _related(hit: "Hit") -> Item:
+    score = {} if hit.score is None else {"score": round(hit.score, 6)}
+    return {"id": hit.memory.id, "memory": hit.memory.text, **score}
+
+
 def _entry(entry: "HistoryEntry") -> Item:
     return {
         "event": entry.event,
@@ -151,12 +182,13 @@ def _hit(hit: "Hit", scope: Scope) -> Item:
 
 
 def _memory(memory: "Memory", scope: Scope) -> Item:
+    created = _iso(memory.created_at)
     item = {
         "id": memory.id,
         "memory": memory.text,
         "metadata": {**memory.metadata, "source_app": SOURCE_APP, "mcp_client": scope.client_name},
-        "created_at": _iso(memory.created_at),
-        "updated_at": _iso(memory.updated_at),
+        "created_at": created,
+        "updated_at": created if memory.updated_at == memory.created_at else _iso(memory.updated_at),
         "user_id": scope.user_id,
     }
     if memory.expires_at is not None:
@@ -169,4 +201,9 @@ def _iso(milliseconds: int) -> str:
 
 
 def _size(item: Item) -> int:
-    return len(compact(item).encode()) + 1
+    return _length(compact(item))
+
+
+def _length(text: str) -> int:
+    """Bytes of an element of a list, with what parts it from the next."""
+    return (len(text) if text.isascii() else len(text.encode())) + 1

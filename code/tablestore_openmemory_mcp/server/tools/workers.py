@@ -4,6 +4,7 @@ Two pools exist per process: adds mostly wait for an LLM, and must not keep a se
 """
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from collections.abc import Callable
@@ -66,9 +67,13 @@ async def _ended(job: "Future[T]") -> None:
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
 
-    def tell() -> None:
+    def settle() -> None:
         if not ended.done():
             ended.set_result(None)
 
-    job.add_done_callback(lambda _: loop.call_soon_threadsafe(tell))
+    def tell(_job: "Future[T]") -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends while this work goes on
+            loop.call_soon_threadsafe(settle)
+
+    job.add_done_callback(tell)
     await ended

@@ -6,12 +6,15 @@ from typing import Any
 
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp_types import DEFAULT_NEGOTIATED_VERSION
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from ..caller import Caller
 from ..request_bodies import BodyTooLarge, read_body
+from .http_exchange import exchange
 from .messages import parse, refusal, without_bom
 from .negotiation import accepted, as_event, is_json, normalised
 
@@ -56,28 +59,32 @@ class HttpEndpoint:
         body, takes = without_bom(body), accepted(headers)
         if not takes.json and takes.sse:
             send = as_event(send)
-        refused = _refusal(headers, body, acceptable=takes.json or takes.sse)
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
-        headers = normalised(headers, takes)
-        await self._manager.handle_request({**scope, "headers": headers}, _replaying(body, receive), send)
+        if not (takes.json or takes.sse):
+            await PlainTextResponse(NOT_ACCEPTABLE, 406)(scope, receive, send)
+        elif not is_json(headers):
+            await PlainTextResponse(NOT_JSON, 415)(scope, receive, send)
+        elif (version := _handshake_version(headers)) is not None:
+            response = await self._handshake(body, version, scope["caller"])
+            await response(scope, receive, send)
+        else:
+            headers = normalised(headers, takes)
+            await self._manager.handle_request({**scope, "headers": headers}, _replaying(body, receive), send)
+
+    async def _handshake(self, body: bytes, version: str, caller: Caller) -> Response:
+        message, _ = parse(body)
+        if message is not None:
+            return await exchange(self._server, message, version, caller)
+        error = refusal(body)
+        return Response(error.model_dump_json(by_alias=True, exclude_unset=True), 400, media_type="application/json")
 
 
-def _refusal(headers: list[tuple[bytes, bytes]], body: bytes, *, acceptable: bool) -> Response | None:
-    """The answer to what the SDK would refuse without saying what to do, and to JSON that is no message in the
-    handshake's protocols, where its answer would be pydantic's text."""
-    if not acceptable:
-        return PlainTextResponse(NOT_ACCEPTABLE, 406)
-    if not is_json(headers):
-        return PlainTextResponse(NOT_JSON, 415)
-    version = dict(headers).get(b"mcp-protocol-version")
-    if version is not None and version.decode("latin-1") not in HANDSHAKE_PROTOCOL_VERSIONS:
-        return None
-    if parse(body)[0] is not None:
-        return None
-    error = refusal(body)
-    return Response(error.model_dump_json(by_alias=True, exclude_unset=True), 400, media_type="application/json")
+def _handshake_version(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """The version that the message is in, if it is one with a handshake. The SDK answers everything else."""
+    for name, value in headers:
+        if name == b"mcp-protocol-version":
+            version = value.decode("latin-1")
+            return version if version in HANDSHAKE_PROTOCOL_VERSIONS else None
+    return DEFAULT_NEGOTIATED_VERSION
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

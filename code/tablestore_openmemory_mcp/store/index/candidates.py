@@ -19,12 +19,14 @@ from ..commit.rows import ScopeRows
 from ..model import Vector
 from ..snapshot.snapshot import CLOCKS_APART, ScopeSnapshot
 from ..snapshot.vectors import unit
+from .resident_vectors import Read, ResidentVectors
 from .search_index import MOST_EXCLUDED, SearchIndex
 
 LAG_MS = 60_000  # the index is behind by under 3 s in 99 % of cases, and its replicas by a little more
 _RECENT = 1000  # memories of the lag window that are looked at one by one; with more of them, all rows are
 _VECTOR_BYTES = 32 * 1024 * 1024
 _ENTRY_BYTES = 500  # what Python needs around one vector
+_ALL_SECONDS = 60.0  # for all rows of a scope, with nobody waiting
 _COLUMNS = ("rev", "model", "vector")
 
 Matrix = tuple[Sequence[str], NDArray[np.float32]]
@@ -63,13 +65,20 @@ class Candidates:
     """Of one scope."""
 
     def __init__(
-        self, gateway: Gateway, rows: ScopeRows, scope: Scope, index: SearchIndex, vectors: VectorCache
+        self,
+        gateway: Gateway,
+        rows: ScopeRows,
+        scope: Scope,
+        index: SearchIndex,
+        vectors: VectorCache,
+        resident: ResidentVectors,
     ) -> None:
         self._gateway = gateway
         self._rows = rows
         self._scope = scope
         self._index = index
         self._vectors = vectors
+        self._resident = resident
 
     def of(
         self,
@@ -83,6 +92,17 @@ class Candidates:
         """See ScopeStore.candidates."""
         if snapshot.with_vectors:
             return snapshot.matrix(model)
+        view = self._resident.view(
+            snapshot,
+            model,
+            queries.shape[1],
+            lambda ids: self._read_rows(ids, model, deadline),
+            lambda: self._all(model),
+        )
+        if view is not None:
+            found, matrix = view.vectors(dict.fromkeys([*also, *view.nearest(queries, k)]))
+            matrix.flags.writeable = False
+            return found, matrix
         alive = _lately(snapshot, [(row.rev, row.written_at, row.id) for row in snapshot.rows.values()], _RECENT)
         dead = _lately(snapshot, [(t.rev, t.at, i) for i, t in snapshot.head_state.tombstones.items()], MOST_EXCLUDED)
         wanted = dict.fromkeys(also)
@@ -123,15 +143,23 @@ class Candidates:
         known.update(self._vectors.get(self._scope, revs))
         missing = [id_ for id_ in ids if id_ not in known]
         if missing:
-            keys = [self._rows.memory_key(id_) for id_ in missing]
-            rows = self._gateway.get_many(self._rows.tables.memories, keys, _COLUMNS, deadline=deadline)
-            for id_, rev, vector in _read(rows, model):
+            for id_, rev, vector in self._read_rows(missing, model, deadline):
                 known[id_] = vector
                 self._vectors.put(self._scope, id_, rev, vector)
         found = [id_ for id_ in ids if id_ in known and known[id_].size == size]
         matrix = np.array([known[id_] for id_ in found], np.float32).reshape(len(found), size)
         matrix.flags.writeable = False
         return found, matrix
+
+    def _read_rows(self, ids: Sequence[str], model: str, deadline: float | None) -> Iterable[Read]:
+        keys = [self._rows.memory_key(id_) for id_ in ids]
+        return _read(self._gateway.get_many(self._rows.tables.memories, keys, _COLUMNS, deadline=deadline), model)
+
+    def _all(self, model: str) -> Iterable[Sequence[Read]]:
+        """Every row's vector, page by page."""
+        deadline = time.monotonic() + _ALL_SECONDS
+        for page in self._gateway.pages(self._rows.all_memories(_COLUMNS), deadline=deadline):
+            yield list(_read(page, model))
 
     def _scanned(
         self, snapshot: ScopeSnapshot, queries: NDArray[np.float32], model: str, k: int, deadline: float | None
@@ -167,7 +195,7 @@ def _lately(snapshot: ScopeSnapshot, written: Sequence[tuple[int, int, str]], mo
     return [id_ for *_, id_ in lately]
 
 
-def _read(rows: Iterable[StoredRow], model: str) -> Iterable[tuple[str, int, Vector]]:
+def _read(rows: Iterable[StoredRow], model: str) -> Iterable[Read]:
     for row in rows:
         blob = row.cells.get("vector")
         if blob is not None and row.cells.get("model") == model:
