@@ -18,6 +18,7 @@ from support.fake_openai import FakeOpenAI
 from support.release_1x import PACIFIC, OldTable, ms
 from support.store import DIMENSION, Rows, environ, open_environ
 from tablestore_openmemory_mcp import cli
+from tablestore_openmemory_mcp.memory.commit_retry import write
 from tablestore_openmemory_mcp.memory.models.embedder import Embedder
 from tablestore_openmemory_mcp.memory.models.endpoint import Endpoint
 from tablestore_openmemory_mcp.scope import Scope
@@ -358,18 +359,15 @@ def test_killed_between_the_record_and_the_commit(
     move: Move, monkeypatch: pytest.MonkeyPatch, survives: bool, between: str
 ) -> None:
     """The commit did or did not stand; what is deleted before the next run stays deleted."""
-    from tablestore_openmemory_mcp.commands.migrate import takeover
-
     ids = [move.old.put(f"fact {i}") for i in range(3)]
-    real = takeover.write
 
     def killed(*arguments: Any) -> Any:
         if survives:
-            real(*arguments)
+            write(*arguments)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(takeover, "write", killed)
+        patch.setattr("tablestore_openmemory_mcp.commands.migrate.takeover.write", killed)
         with pytest.raises(Killed):
             cli.main(["migrate", "--yes"], move.environ)
     assert len(move.memories()) == (3 if survives else 0)

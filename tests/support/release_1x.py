@@ -1,17 +1,23 @@
 """The table of release 1.x: made and filled by hand, and the release itself, which is another program.
 
-`make .venv-1x/.installed` installs it into an environment of its own.
+`make release-1x` installs it into an environment of its own.
 """
 
 import json
+import os
+import socket
+import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import tablestore as ots
 
 from .emulator import Emulator, connect
+from .processes import wait_until
 
 PACIFIC = timezone(timedelta(hours=-8))
 
@@ -19,9 +25,14 @@ PACIFIC = timezone(timedelta(hours=-8))
 class OldTable:
     """`table` as release 1.x makes it, without its search index, which nothing of ours reads."""
 
-    def __init__(self, emulator: Emulator, table: str = "mem0") -> None:
+    def __init__(self, emulator: Emulator, table: str = "mem0", *, make: bool = True) -> None:
+        """`make`: else somebody else has made it."""
         self.name = table
         self._client = connect(emulator)
+        if make:
+            self._make(table)
+
+    def _make(self, table: str) -> None:
         meta = ots.TableMeta(table, [("document_id", "STRING"), ("tenant_id", "STRING")])
         self._client.create_table(meta, ots.TableOptions(), ots.ReservedThroughput(ots.CapacityUnit(0, 0)))
 
@@ -85,3 +96,69 @@ def _time(when: datetime | str) -> str:
 def ms(when: datetime) -> int:
     """Milliseconds since the epoch."""
     return round(when.astimezone(UTC).timestamp() * 1000)
+
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENT = HERE.parent.parent / ".venv-reference"
+
+
+def release_environ(home: Path, **variables: str) -> dict[str, str]:
+    """Of a process of release 1.3.1. It and its Mem0 keep files in the home directory."""
+    assert (ENVIRONMENT / ".installed").exists(), "Release 1.3.1 is not installed: run `make release-1x`"
+    home.mkdir(exist_ok=True)
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "MEM0_TELEMETRY": "False", **variables}
+
+
+class ReleaseWriter:
+    """Release 1.3.1 as a process that remembers what it is told, one text at a time."""
+
+    def __init__(self, home: Path, **variables: str) -> None:
+        self._log = (home / "writer.log").open("wb")
+        self._process = subprocess.Popen(
+            [ENVIRONMENT / "bin" / "python", HERE / "release_1x_writer.py"],
+            env=release_environ(home / "1x", **variables),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def remember(self, text: str, user: str, client: str) -> str:
+        """The memory's id."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(json.dumps({"text": text, "user": user, "client": client}) + "\n")
+        self._process.stdin.flush()
+        id_ = self._process.stdout.readline().strip()
+        assert id_, f"release 1.3.1 ended: see {self._log.name}"
+        return id_
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+
+@contextmanager
+def release_server(home: Path, *arguments: str, **variables: str) -> Iterator[str]:
+    """Release 1.3.1 as a server; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environ = release_environ(home / "1x", SERVER_HOST="127.0.0.1", SERVER_PORT=str(port), **variables)
+    command = [str(ENVIRONMENT / "bin" / "tablestore-openmemory-mcp"), *arguments]
+    with (home / "1x.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: _listens(port) or process.poll() is not None, 120, (home / "1x.log").read_text)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

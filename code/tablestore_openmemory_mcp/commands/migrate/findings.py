@@ -7,6 +7,7 @@ from typing import Any
 
 from ...scope import Scope
 from ...store.legacy.row import LegacyRow
+from ..terminal import shown
 
 # What became of a row: exactly one of these.
 BROUGHT = "brought"
@@ -130,12 +131,6 @@ class Findings:
                 yield f"  {shown(remark.id)} of {shown(f'{remark.user_id}/{remark.client_name}')}"
             if len(some) > _SHOWN:
                 yield f"  and {len(some) - _SHOWN:,} more; --json lists all"
-
-
-def shown(name: str) -> str:
-    """`name` as a terminal may be given it: names of the old table may hold anything."""
-    sound = name.encode("utf-8", "replace").decode()
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in sound)
 
 
 def _remark(remark: Remark) -> dict[str, str]:
