@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..errors import StoreDenied
 from ..scope import InvalidName, Scope, valid_name
 from ..store.legacy.record import note_erased
 from .catalogue import DONE, NOT_WELL
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..store.legacy.table import LegacyTable
     from ..store.store import TablestoreStore
     from .session import Session
+    from .terminal import Terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +35,11 @@ def run(arguments: argparse.Namespace, session: "Session") -> int:
     held = store.clients(user)
     old = _OldRows(store.legacy(), user)
     if not held and not old.count:
-        session.terminal.say(f"Nothing was ever remembered about {user}.{old.unknown_told}")
+        session.terminal.say(f"Nothing was ever remembered about {user}.")
+        old.tell_doubts(session.terminal)
         if arguments.yes:  # so that `migrate` does not bring what another table of release 1.x may hold
             note_erased(store.sessions, user)
-        return DONE
+        return NOT_WELL if old.denied else DONE
     if not (arguments.yes or (arguments.include_1x and _confirmed(held, old, session))):
         _tell(held, old, arguments, session)
         return DONE
@@ -53,7 +56,13 @@ class _OldRows:
     def __init__(self, table: "LegacyTable", user: str) -> None:
         self.table = table
         self.user = user
-        self.clients, self.unknown = table.clients_of(user) if table.exists() else (Counter[str](), 0)
+        self.clients, self.unknown = Counter[str](), 0
+        self.denied = ""  # why it is not known what there is: keys may be good for our own tables alone
+        try:
+            if table.exists():
+                self.clients, self.unknown = table.clients_of(user)
+        except StoreDenied as e:
+            self.denied = f"Whether table {table.name} of release 1.x holds more is not known. {e}"
 
     @property
     def count(self) -> int:
@@ -64,12 +73,14 @@ class _OldRows:
         through = ", ".join(f"{n:,} through {shown(client)}" for client, n in sorted(self.clients.items()))
         return f"{_count(self.count)} in table {self.table.name} of release 1.x ({through})"
 
-    @property
-    def unknown_told(self) -> str:
-        """About rows that may be the user's: "" if there are none."""
-        if not self.unknown:
-            return ""
-        return f" {self.unknown:,} rows in table {self.table.name} of release 1.x do not say whose they are."
+    def tell_doubts(self, terminal: "Terminal") -> None:
+        """About rows that may be the user's."""
+        if self.denied:
+            terminal.say(self.denied)
+        if self.unknown:
+            terminal.say(
+                f"Rows in table {self.table.name} of release 1.x that do not say whose they are: {self.unknown:,}."
+            )
 
 
 def _tell(held: "Mapping[str, Holding]", old: _OldRows, arguments: argparse.Namespace, session: "Session") -> None:
@@ -78,8 +89,7 @@ def _tell(held: "Mapping[str, Holding]", old: _OldRows, arguments: argparse.Name
         session.terminal.say(f"{_count(holding.count)} through {client}")
     if old.count:
         session.terminal.say(old.told)
-    if old.unknown:
-        session.terminal.say(old.unknown_told.strip())
+    old.tell_doubts(session.terminal)
     session.terminal.say("Add --yes to erase them for good, their history included.")
     if old.count and not arguments.include_1x:
         session.terminal.say("The table of release 1.x is left as it is, unless --include-1x is given.")
@@ -109,9 +119,8 @@ def _erase_old(old: _OldRows, session: "Session", *, wanted: bool) -> int:
         say(f"Left as it was: {old.told}. To delete that too: erase --user '{old.user}' --include-1x")
     else:
         left = Counter[str]()
-    if old.unknown:
-        say(old.unknown_told.strip())
-    return NOT_WELL if left else DONE
+    old.tell_doubts(session.terminal)
+    return NOT_WELL if left or old.denied else DONE
 
 
 def _erased(store: "TablestoreStore", scope: Scope) -> int:
