@@ -101,6 +101,7 @@ def judge(
         "processes_killed": len(fleet.kills),
         "restart_seconds": round(statistics.median(fleet.restarts), 2) if fleet.restarts else None,
         "tablestore_calls": calls["all"],
+        "index_searches": calls["search"],
         "tablestore_calls_throttled": calls["throttled"],
         "streams_cut_by_a_busy_process": log.count(TOO_SLOW),
         "memory_mb_of_the_one_that_lives": round(fleet.samples[-1].memory / 1e6) if fleet.samples else None,
