@@ -16,7 +16,8 @@ from ...store.model import Memory, Snapshot
 from ..unit_of_work import is_living, now_ms
 from ..validation import likeness_key
 from .cosine_spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
-from .ranking import LexicalIndex, Scores, Times
+from .ranking import Discernment, LexicalIndex, Scores, Times
+from .shared_directions import SharedDirections, Vector, shared_directions, turned_down
 
 INDEX_BYTES = 48 * 1024 * 1024
 _INDEX_BYTES = 4_000  # of an empty one
@@ -42,6 +43,8 @@ class ScopeIndex:
         self._grown = grown
         self.spreads = spreads or Spreads()
         self._spread: tuple[tuple[object, ...], Mapping[Script, Spread]] = (), {}
+        self._shared: tuple[tuple[object, ...], SharedDirections | None] = (), None
+        self._discernment: tuple[str, Discernment] = "", Discernment()
         self._lexical = LexicalIndex()
         self._indexed: Reference | None = None
         self._keys: dict[tuple[str, int], str] = {}  # by the memory's id and the hash of its text
@@ -51,7 +54,8 @@ class ScopeIndex:
     @property
     def nbytes(self) -> int:
         """What it takes in memory, roughly."""
-        return self._lexical.nbytes + self._keys_bytes
+        shared = self._shared[1]
+        return self._lexical.nbytes + self._keys_bytes + (shared.nbytes if shared else 0)
 
     def bm25(self, snapshot: Snapshot, queries: Sequence[str], memories: Sequence[Memory]) -> Scores:
         """The BM25 score of each query for each of the snapshot's `memories`: k x n; 0 where no term matches."""
@@ -100,6 +104,27 @@ class ScopeIndex:
         if about == (snapshot.epoch, snapshot.seq, model) and written in learnt:
             return learnt[written]
         return self.spreads.known(model, written)
+
+    def contrasted(
+        self, snapshot: Snapshot, model: str, found: Matrix, sample: Collection[str], query: Vector
+    ) -> Vector:
+        """`query` with what all memories have in common turned down, as a fair `sample` (ids) among those `found` shows
+        it. The same snapshot must have the same sample."""
+        about = (snapshot.epoch, snapshot.seq, model)
+        held, shared = self._shared
+        if held != about:
+            ids, matrix = found
+            shared = shared_directions(matrix[[i for i, id_ in enumerate(ids) if id_ in sample]])
+            self._shared = about, shared
+            self._grown()
+        return turned_down(query, shared)
+
+    def discernment(self, model: str, cosines: Scores, sample: Scores, n: int) -> float:
+        """How well `model` tells the memories of the scope apart, after one more query: see Discernment."""
+        with self._lock:
+            if self._discernment[0] != model:
+                self._discernment = model, Discernment()
+            return self._discernment[1].after(cosines, sample, n)
 
     def living(self, snapshot: Snapshot) -> Living:
         """The memories of the snapshot that have not expired by now."""

@@ -11,13 +11,13 @@ from ...store.model import Memory, ScopeStore, Snapshot
 from ..model import Hit
 from ..models.embedder import Embedder
 from ..models.query_embedder import QueryEmbedder
-from .cosine_spread import script
+from .cosine_spread import evenly, script
 from .ranking import Scores, best, order
 from .scope_index import ScopeIndex, cosines
 from .scope_upkeep import Improver
+from .shared_directions import SAMPLE
 
 _BY_VECTOR, _BY_WORDS = 200, 200  # candidates of a large scope
-_SAMPLE = 100  # its memories whose cosines tell how the others' spread
 
 
 class Recall:
@@ -67,30 +67,34 @@ class Recall:
         memories = living.memories
         ids = [m.id for m in memories]
         [lexical] = index.bm25(snapshot, [query], memories)
-        sample = range(0, len(ids), 1 if snapshot.with_vectors else max(1, len(ids) // _SAMPLE))
-        by_words = [i for i in best(lexical, _BY_WORDS) if lexical[i] > 0]
-        also = {ids[i] for i in (*sample, *by_words)}
-        found = store.candidates(snapshot, vector[None, :], self._model, k=_BY_VECTOR, also=also, deadline=deadline)
-        dense = cosines(found, vector[None, :], ids)[0]
+        sample = evenly(len(ids), SAMPLE)
+        sampled = {ids[i] for i in sample}
+        by_words = {ids[i] for i in best(lexical, _BY_WORDS) if lexical[i] > 0}
+        found = store.candidates(
+            snapshot, vector[None, :], self._model, k=_BY_VECTOR, also=sampled | by_words, deadline=deadline
+        )
+        contrasted = index.contrasted(snapshot, self._model, found, sampled, vector)
+        plain, dense = cosines(found, np.stack([vector, contrasted]), ids)
+        discerned = index.discernment(self._model, plain, plain[sample], len(ids))
         # In a large scope, what neither the index nor the words proposed has no cosine, and is left out.
-        ranked = order(dense, lexical, living.made, dense[list(sample)])
+        ranked = order(dense, lexical, living.made, discerned, dense[sample])
         hits = []
-        for i in ranked[~np.isnan(dense[ranked]) | (lexical[ranked] > 0)].tolist():
-            if np.isnan(dense[i]):
+        for i in ranked[~np.isnan(plain[ranked]) | (lexical[ranked] > 0)].tolist():
+            if np.isnan(plain[i]):
                 if memories[i].vector_model != self._model:
                     hits.append(Hit(memories[i]))
-            elif (score := float(np.clip((1 + dense[i]) / 2, 0, 1))) >= self._min_score:
+            elif (score := float(np.clip((1 + plain[i]) / 2, 0, 1))) >= self._min_score:
                 hits.append(Hit(memories[i], score))
             if len(hits) == limit:
                 break
-        if self._always_answers and not (hits and self._is_like_any(snapshot, index, query, dense, lexical)):
+        if self._always_answers and not (hits and self._is_like_any(snapshot, index, query, plain, lexical)):
             return _newest(memories, limit)
         return hits
 
-    def _is_like_any(self, snapshot: Snapshot, index: ScopeIndex, query: str, dense: Scores, lexical: Scores) -> bool:
+    def _is_like_any(self, snapshot: Snapshot, index: ScopeIndex, query: str, plain: Scores, lexical: Scores) -> bool:
         """Whether any memory has a word of `query`, or is nearer to it than unrelated texts are on average."""
         spread = index.spread(snapshot, self._model, script(query))
-        return bool((lexical > 0).any() or (spread.z(dense) > 0).any())
+        return bool((lexical > 0).any() or (spread.z(plain) > 0).any())
 
 
 def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> list[Hit]:
