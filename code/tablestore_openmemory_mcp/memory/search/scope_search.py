@@ -96,8 +96,8 @@ class Recall:
         return hits
 
     def _is_like_any(self, snapshot: Snapshot, index: ScopeIndex, query: str, plain: Scores, lexical: Scores) -> bool:
-        """Whether any memory has a word of `query`, or is nearer to it than unrelated texts are. Among few memories that
-        takes more: with many to choose from, even a faint likeness is a better guess than the newest."""
+        """Whether any memory has a word of `query`, or is nearer to it than unrelated texts are. Among few memories
+        that takes more: with many to choose from, even a faint likeness is a better guess than the newest."""
         if (lexical > 0).any():
             return True
         spread = index.spread(snapshot, self._model, script(query))
