@@ -79,14 +79,15 @@ bench-cold-start: $(VENV)/.installed-dev package
 
 # Under load, beside the reference, in an environment of its own: see docs/performance.md.
 #   make bench ONLY=searches,adds ROUNDS=1 JSON=out.json
-.PHONY: bench bench-scaling soak
-REFERENCE := tablestore-openmemory-mcp==1.3.1
+.PHONY: bench bench-scaling soak release-1x
 PERFORMANCE := benchmarks/performance
 
 # The patched Mem0 that it brings is what it would install by itself if it found uv.
-.venv-reference/.installed: | $(VENV)/pyvenv.cfg
+release-1x: .venv-reference/.installed
+
+.venv-reference/.installed: tests/commands/release-1x.txt
 	$(PYTHON) -m venv .venv-reference
-	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check $(REFERENCE)
+	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
 	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	  .venv-reference/lib/python3.*/site-packages/tablestore_openmemory_mcp/mem0_wheel/*.whl
 	@touch $@
@@ -143,8 +144,8 @@ test-leaks: $(VENV)/.installed-dev
 # Longer than a person waits; and with an account of your own: see tests/stories/test_real_services.py.
 .PHONY: test-slow test-real
 
-test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "slow and not real" tests/emulator tests/memory tests/server tests/store tests/stories
+test-slow: $(VENV)/.installed-dev release-1x
+	$(BIN)/python -m pytest -m "slow and not real" tests/commands tests/emulator tests/memory tests/server tests/store tests/stories
 
 test-real: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m real -rP

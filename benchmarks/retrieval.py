@@ -14,7 +14,6 @@ of the everyday facts. What it was not chosen on stands apart.
 """
 
 import argparse
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ Scores = NDArray[np.float64]
 Rank = Callable[[Scores, Scores], NDArray[np.int64]]
 
 _MODEL = "benchmark"
-_DAY, _MINUTE = 86_400_000, 60_000
+_DAY, _SECOND = 86_400_000, 1_000
 
 
 def _z(scores: Scores) -> Scores:
@@ -114,12 +113,9 @@ def asked(conversation: Conversation, embed: Embed, embed_queries: Embed, k: int
     index.follow({m.id: m for m in indexed})
     slots = index.slots(indexed)
     by_chance = np.random.default_rng(0).permutation(len(ids))
-    scopes = {
-        name: (FixedScope(_made(ids, texts, vectors, order, apart)), ScopeIndex())
-        for name, order, apart in zip(
-            OURS, (None, None, by_chance), (_DAY, _MINUTE // 100, _MINUTE // 100), strict=True
-        )
-    }
+    in_order = np.arange(len(ids))
+    ways = zip(OURS, ((in_order, _DAY), (in_order, _SECOND), (by_chance, _SECOND)), strict=True)
+    scopes = {name: (FixedScope(_made(ids, texts, vectors, *way)), ScopeIndex()) for name, way in ways}
     recall = Recall(cast(Embedder, KnownQueries(queries)), min_score=0)
     result = []
     for question in conversation.questions:
@@ -140,11 +136,11 @@ def _queries(conversation: Conversation, embed: Embed) -> Array:
 
 
 def _made(
-    ids: Sequence[str], texts: Sequence[str], vectors: Array, order: NDArray[np.int64] | None, apart: int
+    ids: Sequence[str], texts: Sequence[str], vectors: Array, order: NDArray[np.int64], apart: int
 ) -> list[Memory]:
     return [
         Memory(ids[i], texts[i], place * apart, place * apart, vector=vectors[i], vector_model=_MODEL)
-        for place, i in enumerate(range(len(ids)) if order is None else order.tolist())
+        for place, i in enumerate(order.tolist())
     ]
 
 
@@ -156,13 +152,12 @@ def report(name: str, questions: Sequence[Asked]) -> None:
 
 def not_chosen_on(conversation: str) -> bool:
     """Whether the rule was chosen without it."""
-    number = int(re.findall(r"\d+$", conversation)[0]) if conversation[-1].isdigit() else 0
-    kept = {c.name for c in everyday("report")}
-    return (
-        conversation in kept
-        or (conversation.startswith("LoCoMo") and number % 2 == 1)
-        or (conversation.startswith("BEAM") and number > 10)
-    )
+    name, _, which = conversation.rpartition(" ")
+    if name == "LoCoMo":
+        return int(which) % 2 == 1
+    if name == "BEAM":
+        return int(which) > 10
+    return conversation in {c.name for c in everyday("report")}
 
 
 def main() -> None:

@@ -23,16 +23,12 @@ PAGES = (ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.zh.md") 
 
 Document = Mapping[str, Any]
 
-CAUSED = ("errors caused by ", "错误，原因是")
-CAUSES = {  # the second one is Chinese; the first stands in soaking/judgement.py
-    "a process that was killed": ("a process that was killed", "进程被杀"),
-    "a process too busy to take a message": ("a process too busy to take a message", "进程太忙，没有及时接收消息"),
-    "a fault of the LLM": ("a fault of the LLM", "大模型的故障"),
-    "a fault of Tablestore": ("a fault of Tablestore", "Tablestore 的故障"),
-    "other sessions, which changed the same memory at the same time": (
-        "other sessions, which changed the same memory at the same time",
-        "其他会话同时改动同一条记忆",
-    ),
+CAUSES = {  # of soaking/judgement.py, in Chinese
+    "a process that was killed": "进程被杀",
+    "a process too busy to take a message": "进程太忙，没有及时接收消息",
+    "a fault of the LLM": "大模型的故障",
+    "a fault of Tablestore": "Tablestore 的故障",
+    "other sessions, which changed the same memory at the same time": "其他会话同时改动同一条记忆",
 }
 
 
@@ -68,7 +64,8 @@ def soak(document: Document, zh: bool) -> str:
         "processes_killed": ("processes killed", "被杀的进程"),
         "restart_seconds": ("seconds until one listened again, median", "重新监听所需秒数，中位数"),
         "tablestore_calls": ("Tablestore calls", "Tablestore 请求"),
-        "tablestore_calls_throttled": ("of them throttled", "其中被限流"),
+        "index_searches": ("of them searches of the index", "其中多元索引查询"),
+        "tablestore_calls_throttled": ("of them throttled", "其中被限流的"),
         "streams_cut_by_a_busy_process": ("streams cut by a busy process", "被繁忙的进程切断的流"),
         "memory_mb_of_the_one_that_lives": ("MB of the process that lives, at the end", "存活进程结束时的内存，MB"),
     }
@@ -82,8 +79,8 @@ def soak(document: Document, zh: bool) -> str:
         [("growth after warm-up: memory, descriptors, threads", "预热后的增长：内存、描述符、线程")[zh], grown],
         [("**acknowledged changes that are lost**", "**丢失的已确认改动**")[zh], f"**{len(document['lost'])}**"],
         *(
-            [f"{CAUSED[zh]}{CAUSES.get(cause, (cause, cause))[zh]}", _number(n)]
-            for cause, n in document["explained"].items()
+            [f"出错，原因是{CAUSES[cause]}" if zh else f"errors caused by {cause}", _number(count)]
+            for cause, count in document["explained"].items()
         ),
         [("**errors without a cause**", "**没有原因的错误**")[zh], f"**{len(document['unexplained'])}**"],
     ]

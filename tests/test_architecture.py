@@ -43,6 +43,7 @@ SEEN_BY_THE_SERVER = {f"{P}.memory.model", f"{P}.store.model"}
 # Who may import an SDK, wholly or in part.
 SDKS = {"tablestore": (f"{P}.store", "tablestore_emulator"), "mem0": (f"{P}.memory.mem0",)}
 ENVIRONMENT = {
+    P: "how many threads multiply a matrix, which numpy reads when it is imported",
     f"{P}.cli": "hands it to Settings",
     "index": "hands it to Settings: the entry of Function Compute's built-in runtimes",
     f"{P}.store.client.embedded": "a child process gets its parent's",

@@ -79,7 +79,8 @@ def _soaked(contender: Contender, emulator: Emulator, seconds: float, pause: flo
             soaking = Soaking(port, USERS, time.monotonic() + seconds, pause)
             asyncio.run(_run(soaking, fleet, seconds))
         throttled = sum(rule["fired"] for rule in emulator.faults()["rules"])
-        calls = {"all": sum(emulator.calls().values()), "throttled": throttled}
+        asked = emulator.calls()
+        calls = {"all": sum(asked.values()), "search": asked.get("Search", 0), "throttled": throttled}
         emulator.clear_faults()
         log = contender.log.read_text("utf-8", errors="replace")
         return judge(contender.variables, soaking, fleet, seconds, calls, log)

@@ -56,9 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--transport",
         choices=["sse", "http", "stdio"],
-        default="stdio",
-        help="sse: an HTTP server for SSE and Streamable HTTP clients; http: Streamable HTTP alone; "
-        "stdio: a child process of the client (default)",
+        default="sse",  # as in release 1.x
+        help="sse: an HTTP server for SSE and Streamable HTTP clients (default); http: Streamable HTTP alone; "
+        "stdio: a child process of the client",
     )
     # Only for --help and for the message about a name that does not exist: main() has looked for the others.
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), metavar="COMMAND", help="in place of serving")
@@ -118,6 +118,7 @@ def _serve_http(settings: Settings, composition: "Composition", environ: Mapping
         from .server.startup.banner import banner
 
     configure(settings.log_level)
+    _tell_of_release_1x(settings, composition)
     app = App(settings, composition, sse=sse)
     if settings.fc_function_name:
         from .fc.deployment_notice import welcome
@@ -138,6 +139,7 @@ def _serve_stdio(settings: Settings, composition: "Composition", environ: Mappin
 
     configure(settings.log_level)
     print(banner(settings, "stdio", environ), file=sys.stderr, flush=True)
+    _tell_of_release_1x(settings, composition)
     serve(settings, composition.memory)
 
 
@@ -151,6 +153,13 @@ def _objects_that_stay() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _tell_of_release_1x(settings: Settings, composition: "Composition") -> None:
+    if settings.cloud:  # release 1.x knows no other place
+        from .server.startup.legacy_notice import look_later
+
+        look_later(composition.legacy_notice)
 
 
 def _fail(lines: Sequence[str]) -> NoReturn:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .machine import in_container
-from .settings import ConfigurationError, Settings
+from .settings import APP_NAME, ConfigurationError, Settings
 
 if TYPE_CHECKING:  # each of these imports takes longer than a first answer may
     from .memory.service import MemoryService
@@ -91,6 +91,17 @@ class Composition:
     def ping(self) -> None:
         """Raises a StoreError if the store cannot be reached."""
         self.store().ping()
+
+    def legacy_notice(self) -> str | None:
+        """What release 1.x left and nobody took over, in a sentence; None: nothing. Raises a StoreError."""
+        found = self.store().legacy_waiting()
+        if found is None:
+            return None
+        count = f"{'More than ' if found.more else ''}{found.rows:,} memor{'y' if found.rows == 1 else 'ies'}"
+        return (
+            f"{count} of release 1.x {'is' if count == '1 memory' else 'are'} in table "
+            f"{self.settings.tablestore_table_name}; `{APP_NAME} migrate` takes them over."
+        )
 
     def close(self) -> None:
         """Let go of connections, and of the emulator if this process started it."""

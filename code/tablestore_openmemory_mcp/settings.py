@@ -47,6 +47,7 @@ LIST_DESCRIPTION = "List all memories of the user, newest first."
 DELETE_ALL_DESCRIPTION = (
     "Delete ALL memories of the user, for good. Call it only when the user has clearly asked for exactly that."
 )
+USER_ID_DESCRIPTION = "Whose memory it is, if not the connection's user. Only if you were told one."
 
 
 class ConfigurationError(Exception):
@@ -160,6 +161,7 @@ class Settings(BaseModel):
     tool_list_memories_description: str = LIST_DESCRIPTION
     tool_delete_all_memories_description: str = DELETE_ALL_DESCRIPTION
     extra_tools: Annotated[bool | Literal["auto"], BeforeValidator(switch)] = "auto"  # see `tools_by_id`
+    tool_user_id_field_description: str = USER_ID_DESCRIPTION
     tool_user_id_argument: bool = False  # the reference's: tools may name another user, if the token allows
     tool_black_list: Annotated[tuple[str, ...], BeforeValidator(json_list)] = ()
     # --- whose memory it is over stdio

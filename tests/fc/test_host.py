@@ -121,7 +121,7 @@ def test_events_do_what_the_tools_do(instance: Instance) -> None:
     ]
     assert [m["id"] for m in instance.invoke({"action": "list", **who})["result"]] == [added[0]["id"]]
     assert instance.invoke({"action": "list", **ALICE})["result"] != []  # another's memories are untouched
-    assert instance.invoke({"action": "delete_all", **who})["result"]["deleted"] == 1
+    assert instance.invoke({"action": "delete_all", **who})["result"] == "Successfully deleted 1 memories"
 
 
 @pytest.mark.parametrize(

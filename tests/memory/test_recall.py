@@ -15,7 +15,7 @@ from support.plain_store import PlainStore
 from support.processes import wait_until
 from tablestore_openmemory_mcp.errors import InvalidInput
 from tablestore_openmemory_mcp.memory.models.embedder import Embedder
-from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, best, order
+from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex, best
 from tablestore_openmemory_mcp.memory.service import MemoryService
 from tablestore_openmemory_mcp.scope import Scope
 from tablestore_openmemory_mcp.store.model import Memory
@@ -107,13 +107,6 @@ print("loaded:", loaded)
 
 
 # --- the order ------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_made_beside_a_good_hit_comes_before_its_equals() -> None:
-    hour = 3_600_000
-    dense = np.array([0.3, 0.3, 0.9, 0.3, 0.1, 0.3, 0.2, 0.2])
-    made = np.array([9, 8, 7, 5, 4, 3, 2, 1]) * hour
-    assert order(dense, np.zeros(8), made).tolist() == [2, 1, 0, 3, 5, 6, 7, 4]
 
 
 def test_an_index_that_followed_changes_scores_as_one_made_anew() -> None:

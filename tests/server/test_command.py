@@ -46,6 +46,19 @@ def test_version_and_help(tmp_path: Path) -> None:
     assert "--transport" in told.stdout
 
 
+def test_bare_it_serves_sse_as_release_1x_did(tmp_path: Path) -> None:
+    environ = clean_environ(tmp_path, SERVER_HOST="127.0.0.1", SERVER_PORT="0")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(COMMAND, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        said = (tmp_path / "log").read_text
+        wait_until(lambda: "/sse/" in said() or process.poll() is not None, START, said)
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
 MISTAKES: list[tuple[dict[str, str], list[str]]] = [
     ({"SERVER_PORT": "99999"}, ["SERVER_PORT"]),
     ({"SERVER_PORT": "http"}, ["SERVER_PORT"]),

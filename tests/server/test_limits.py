@@ -68,3 +68,21 @@ async def test_the_user_id_argument_needs_the_setting_and_a_token_that_may() -> 
         for bad in (3, ["bob"], "a/b", ""):
             answer = await post(base, call(3, "list_memories", user_id=bad), token=wide)
             assert answer["result"]["isError"]
+
+
+async def test_an_argument_that_names_nobody_is_no_argument() -> None:
+    """Some clients send every property of a schema that they remember."""
+    given = settings({"MCP_AUTH": "anonymous"})
+    memory = PlainMemory()
+    with serving(App(given, PlainBackend(memory, given))) as base:
+        assert "ADD" in text_of(await post(base, call(1, "add_memories", text="x", user_id=None)))
+        assert (await post(base, call(2, "add_memories", text="x", user_id="bob")))["result"]["isError"]
+        assert list(memory.by_scope) == [Scope("alice", "cline")]
+
+
+async def test_the_description_of_the_user_id_argument_is_the_operator_s() -> None:
+    given = settings({"TOOL_USER_ID_ARGUMENT": "true", "TOOL_USER_ID_FIELD_DESCRIPTION": "谁的记忆"})
+    with serving(App(given, PlainBackend(PlainMemory(), given))) as base:
+        listed = await post(base, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        said = {tool["inputSchema"]["properties"]["user_id"]["description"] for tool in listed["result"]["tools"]}
+        assert said == {"谁的记忆"}

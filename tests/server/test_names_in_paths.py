@@ -57,7 +57,7 @@ async def test_what_is_not_utf8_is_not_taken_for_another_name(http: httpx.AsyncC
 
 
 @pytest.mark.parametrize(
-    "path", ["/mcp/cline/sse", "/mcp/cline/sse/", "/mcp/a%2Fb/sse/alice", "/mcp/cline/sse/a%2Fb", "/sse/x/y", "/"]
+    "path", ["/mcp/cline/http", "/mcp/cline", "/mcp/a%2Fb/sse/alice", "/mcp/cline/sse/a%2Fb", "/sse/x/y", "/"]
 )
 async def test_other_paths_say_which_there_are(http: httpx.AsyncClient, path: str) -> None:
     response = await http.get(path)

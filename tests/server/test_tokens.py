@@ -278,6 +278,52 @@ def test_a_revocation_is_never_answered_by_a_reading_that_began_before() -> None
         assert isinstance(after.exception(20), BadToken)
 
 
+MODULE = "tablestore_openmemory_mcp.server.auth.tokens"
+
+
+def test_a_token_is_known_only_while_a_check_would_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    revoked: list[str] = []
+
+    class Listed(PlainRows):
+        def list(self, kind: str, *, deadline: float) -> list[SessionRow]:  # type: ignore[override]
+            return [SessionRow("revoked", id_, 0, {}) for id_ in revoked]
+
+        def put(self, kind: str, id_: str, n: int, columns: Mapping[str, Any]) -> None:
+            revoked.append(id_)
+
+    tokens = Tokens([NEW], Listed)
+    minted, other = (tokens.mint(["alice"], ["*"], 60) for _ in range(2))
+    assert tokens.known(minted.token) is None  # nobody has checked it
+    assert tokens.known(minted.token) is None
+    principal = tokens.check(minted.token)
+    assert tokens.known(minted.token) == principal
+    header, claims, signature = minted.token.split(".")
+    _, others, _ = other.token.split(".")
+    for forged in (f"{header}.{others}.{signature}", f"{header}.{claims}.", minted.token[:-1], minted.token + "\ud800"):
+        assert tokens.known(forged) is None
+    for limit, passed in (("LEEWAY", -61), ("REVOKED_FRESH", -1.0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{MODULE}.{limit}", passed)
+            assert tokens.known(minted.token) is None
+    assert tokens.known(minted.token) == principal
+    tokens.revoke(minted.id)
+    assert tokens.known(minted.token) is None
+    assert tokens.check(other.token)  # which reads the list again
+    assert tokens.known(other.token)
+    assert tokens.known(minted.token) is None
+    with pytest.raises(BadToken, match="revoked"):
+        tokens.check(minted.token)
+
+
+def test_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MODULE}.REMEMBERED", 3)
+    tokens = Tokens([NEW], PlainRows)
+    minted = [tokens.mint([f"user{n}"], ["*"], None).token for n in range(7)]
+    for token in minted:
+        tokens.check(token)
+    assert [tokens.known(token) is not None for token in minted] == [False] * 4 + [True] * 3
+
+
 def test_minted_by_the_command_used_and_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the real store: the secret lives there, so the command and the server know the same one."""
     monkeypatch.setattr("tablestore_openmemory_mcp.server.auth.tokens.REVOKED_FRESH", 0.0)

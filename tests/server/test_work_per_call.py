@@ -17,7 +17,7 @@ import httpx
 import pytest
 from starlette.types import Message, Scope
 
-from support.inprocess import plain_app
+from support.inprocess import PlainBackend, PlainMemory, plain_app, serving, settings
 from support.processes import COMMAND, START, clean_environ
 from support.wire import ACCEPT, RawSse, call, text_of
 from tablestore_openmemory_mcp import cli
@@ -57,6 +57,19 @@ async def test_a_call_goes_to_one_thread(http: httpx.AsyncClient, monkeypatch: p
                 answered = await http.post(HTTP, json=call(n, "search_memories", query="tea"), headers=ACCEPT)
                 assert text_of(answered.json()) == "[]"
         assert handed == ["worker"] * 6
+
+
+async def test_a_token_that_is_known_goes_to_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = settings({"MCP_AUTH_SECRET": "a signing secret that is long enough"})
+    backend = PlainBackend(PlainMemory(), given)
+    token = backend.tokens().mint(["alice"], ["*"], 600).token
+    with serving(App(given, backend)) as base:
+        async with httpx.AsyncClient(base_url=base, headers=ACCEPT | {"authorization": f"Bearer {token}"}) as http:
+            await http.post(HTTP, json=call(0, "list_memories"))
+            with hops(monkeypatch) as handed:
+                for n in range(3):
+                    assert text_of((await http.post(HTTP, json=call(n, "list_memories"))).json()) == "[]"
+            assert handed == ["worker"] * 3
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ def test_the_judge_of_a_soak_sees_what_is_wrong(monkeypatch: pytest.MonkeyPatch,
             fleet.kills, fleet.restarts = [100.0], [0.5]
             fleet.samples = [Sample(float(n), n // 10 * memory_mb * 10**6, 20, 20) for n in range(20)]
             soaking = Soaking(0, 1, 0.0, 0.0, elapsed=600.0, acknowledged=acknowledged, failures=failures)
-            return judge(variables, soaking, fleet, 600.0, {"all": 1, "throttled": 1}, log)
+            return judge(variables, soaking, fleet, 600.0, {"all": 1, "search": 1, "throttled": 1}, log)
 
         kept = Acknowledged("alice", memory.id, "ADD", "tea")
         killed = Failure(101.0, 99.0, "search_memories", False, "the stream ended")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -70,9 +71,14 @@ class MemoryClient:
         """The memories' texts, newest first."""
         return [memory["memory"] for memory in self.memories()]
 
-    def delete_all(self) -> dict[str, Any]:
-        answer: dict[str, Any] = self._json("delete_all_memories")
-        return answer
+    def delete_all(self) -> dict[str, int]:
+        """`{"deleted"}`, read from the sentence."""
+        answer = self.call("delete_all_memories")
+        if answer.failed:
+            raise ToolFailed(answer.text)
+        found = re.fullmatch(r"Successfully deleted (\d+) memories", answer.text)
+        assert found, answer.text
+        return {"deleted": int(found[1])}
 
     def _json(self, tool: str, **arguments: Any) -> Any:
         answer = self.call(tool, **arguments)

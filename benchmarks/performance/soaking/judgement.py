@@ -101,6 +101,7 @@ def judge(
         "processes_killed": len(fleet.kills),
         "restart_seconds": round(statistics.median(fleet.restarts), 2) if fleet.restarts else None,
         "tablestore_calls": calls["all"],
+        "index_searches": calls["search"],
         "tablestore_calls_throttled": calls["throttled"],
         "streams_cut_by_a_busy_process": log.count(TOO_SLOW),
         "memory_mb_of_the_one_that_lives": round(fleet.samples[-1].memory / 1e6) if fleet.samples else None,
@@ -121,7 +122,8 @@ def _cause(failure: Failure, kills: Iterable[float], *, overloaded: bool) -> str
 
 
 def _lost(variables: Mapping[str, str], acknowledged: Sequence[Acknowledged]) -> list[str]:
-    """Acknowledged changes that the history does not hold, and memories that are not as their history ends."""
+    """Acknowledged changes that the history does not hold, and memories (of failed calls too) that are not as their
+    history ends."""
     lost = []
     store = TablestoreStore.open(Settings.load(variables))
     try:
@@ -129,7 +131,7 @@ def _lost(variables: Mapping[str, str], acknowledged: Sequence[Acknowledged]) ->
             scope = store.scope(Scope(user, CLIENT))
             memories = scope.snapshot().memories
             mine = [a for a in acknowledged if a.user == user]
-            for ident in sorted({a.memory for a in mine}):
+            for ident in sorted({a.memory for a in mine} | memories.keys()):
                 history = scope.history(ident)
                 texts = {a.text for a in mine if a.memory == ident}
                 lost += _missing(ident, texts, history, memories[ident].text if ident in memories else None)

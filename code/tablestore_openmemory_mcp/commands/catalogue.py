@@ -41,6 +41,7 @@ class CommandModule(Protocol):
 COMMANDS: Mapping[str, Command] = {
     "token": Command("token", "Make a token for a user and show what to paste, or revoke one."),
     "erase": Command("erase", "Erase all that is remembered about a user, history included."),
+    "migrate": Command("migrate.command", "Take over what release 1.x remembered."),
 }
 
 

@@ -19,6 +19,13 @@ class Terminal:
         """A line on stderr."""
         print(text, file=sys.stderr, flush=True)
 
+    def confirm(self, question: str) -> bool:
+        """Whether a person says yes. False without asking where there is none: in a script, at the end of a pipe."""
+        if not sys.stdin.isatty():
+            return False
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def json(self, value: Any) -> None:
         """One JSON document on stdout."""
         print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
@@ -28,3 +35,9 @@ class Terminal:
         from tqdm import tqdm
 
         return tqdm(items, desc=what, total=total, disable=None, leave=False)
+
+
+def shown(name: str) -> str:
+    """`name` as a terminal may be given it: what others stored may hold anything."""
+    sound = name.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in sound)

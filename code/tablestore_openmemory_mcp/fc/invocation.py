@@ -99,7 +99,7 @@ def _outcome(status_code: int, body: bytes) -> dict[str, Any]:
     if "error" in answer:
         return {"error": answer["error"]["message"]}
     text = "".join(block.get("text", "") for block in answer["result"]["content"])
-    return {"error": text} if answer["result"].get("isError") else {"result": json.loads(text)}
+    return {"error": text} if answer["result"].get("isError") else {"result": _parsed(text)}
 
 
 async def _request(app: ASGIApp, scope: AsgiScope, body: bytes) -> tuple[int, bytes]:
@@ -120,3 +120,11 @@ async def _request(app: ASGIApp, scope: AsgiScope, body: bytes) -> tuple[int, by
 
     await app(scope, receive, send)
     return status_code, bytes(received)
+
+
+def _parsed(text: str) -> Any:
+    """JSON, or the sentence that it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

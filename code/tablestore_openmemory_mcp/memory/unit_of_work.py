@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..store.commit.redo_record import MAX_BYTES, nbytes
 from ..store.model import Change, Memory, Snapshot, Vector
@@ -120,6 +120,12 @@ class UnitOfWork:
         )
         self._put(Change("UPDATE", memory_id, new, old_text=old.text, reason=reason, actor=self.actor))
         return new
+
+    def bring(self, new: Memory, *, reason: str | None = None) -> None:
+        """A memory as it was made elsewhere, with its id and its times: added, or put over the one of that id."""
+        old = self.base.memories.get(new.id)
+        event: Literal["ADD", "UPDATE"] = "UPDATE" if old else "ADD"
+        self._put(Change(event, new.id, new, old_text=old.text if old else None, reason=reason, actor=self.actor))
 
     def touch(self, new: Memory) -> None:
         """Rewrite the row of a memory whose text stays (a vector, an expiry). KeyError if there is none."""

@@ -17,7 +17,7 @@ from .auth.origin import Origins
 from .auth.resource_metadata import ResourceMetadata
 from .backend import Backend
 from .health import Health
-from .identity import URLS, Identified, RequestIds, from_headers, from_path
+from .identity import URLS, Identified, RequestIds, from_client_path, from_headers, from_path
 from .logs import CallLog
 from .tools.calls import Calls
 from .transports.cors import Cors
@@ -79,6 +79,8 @@ class App:
             messages = SseMessages(self.sessions, self._relay, settings.max_body_size)
             routes += _both("/mcp/messages", messages, "POST")
             routes += _both("/mcp/{client_name}/sse/{user_id}", Identified(stream, from_path), "GET")
+            whose = from_client_path(calls_name_users=settings.tool_user_id_argument)
+            routes += _both("/mcp/{client_name}/sse", Identified(stream, whose), "GET")  # release 1.x has it
             routes += _both("/sse", Identified(stream, from_headers), "GET")
         # POST only: stateless, the SDK would answer GET with a stream that stays open for nothing.
         routes += _both("/mcp/{client_name}/http/{user_id}", Identified(self._http, from_path), "POST")

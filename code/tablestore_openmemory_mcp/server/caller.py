@@ -26,6 +26,7 @@ class Caller:
     scope: Scope
     principal: Principal
     request_id: str
+    is_unnamed: bool = False  # the path names no user, so each call must; `scope` serves bounds and logs alone
 
 
 STDIO = Principal("stdio")

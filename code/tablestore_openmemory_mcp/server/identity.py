@@ -8,7 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import scope as names
-from .caller import Caller, Principal
+from .caller import Caller, Principal, matches
 from .logs import REQUEST_ID
 
 URLS = (
@@ -44,12 +44,17 @@ class Identified:
         except names.InvalidName as e:
             await PlainTextResponse(str(e), 400)(scope, receive, send)
             return
-        if not principal.may_use(whose):
+        unnamed = isinstance(whose, Unnamed)
+        if not (matches(principal.clients, whose.client_name) if unnamed else principal.may_use(whose)):
             sentence = "This token is not for this user_id and client_name."
             await PlainTextResponse(sentence, 403)(scope, receive, send)
             return
-        scope["caller"] = Caller(whose, principal, scope["request_id"])
+        scope["caller"] = Caller(whose, principal, scope["request_id"], unnamed)
         await self._app(scope, receive, send)
+
+
+class Unnamed(names.Scope):
+    """Of a path that names no user: a placeholder for bounds and logs, in which no memory lives."""
 
 
 Find = Callable[[Scope, Principal], names.Scope]
@@ -61,6 +66,24 @@ def from_path(scope: Scope, _principal: Principal) -> names.Scope:
     _decoded(scope.get("raw_path") or b"", "The path")
     params = scope["path_params"]
     return names.Scope(params["user_id"], params["client_name"])
+
+
+def from_client_path(*, calls_name_users: bool) -> Find:
+    """From a path with {client_name} alone: whose memory it is says the token, if it allows just one user, or else each
+    call, if `calls_name_users`. The finder raises InvalidName."""
+
+    def find(scope: Scope, principal: Principal) -> names.Scope:
+        _decoded(scope.get("raw_path") or b"", "The path")
+        client = scope["path_params"]["client_name"]
+        if len(principal.users) == 1 and "*" not in principal.users[0]:
+            return names.Scope(principal.users[0], client)
+        if not calls_name_users:
+            raise names.InvalidName(
+                f"This path names no user. {URLS} With TOOL_USER_ID_ARGUMENT=true each call may name one instead."
+            )
+        return Unnamed("(named by each call)", client)
+
+    return find
 
 
 def from_headers(scope: Scope, principal: Principal) -> names.Scope:

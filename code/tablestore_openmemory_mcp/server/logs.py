@@ -30,10 +30,12 @@ PROCESS = logging.getLogger("tablestore_openmemory_mcp.process")
 # Of the request that a line was written for; worker threads inherit it.
 REQUEST_ID = contextvars.ContextVar("request_id", default="")
 
-_JSON = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one for every line
-
 
 class JsonFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._json = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one for every line
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
@@ -53,7 +55,7 @@ class JsonFormatter(logging.Formatter):
             kind, _, trace = record.exc_info
             line["exception"] = f"{kind.__module__}.{kind.__qualname__}"
             line["trace"] = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in traceback.extract_tb(trace)[-12:]]
-        return _JSON.encode(line)
+        return self._json.encode(line)
 
 
 def configure(level: str) -> None:

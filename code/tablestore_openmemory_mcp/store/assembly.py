@@ -5,6 +5,7 @@ from ..settings import Settings
 from .client.connection import Connector
 from .client.sdk_client import Gateway
 from .commit.group_commit import WriteQueues
+from .commit.head_reads import HeadReads
 from .commit.sweeper import Step
 from .commit.tables import Tables
 from .index.candidates import VectorCache
@@ -28,6 +29,7 @@ class StoreComponents:
         self._vectors = VectorCache()
         self._resident = ResidentVectors()
         self._queues = WriteQueues()
+        self._head_reads = HeadReads(self.gateway, self.tables.heads)
         self._settings = settings
         self._step = step
         self._most_bytes = snapshot_bytes  # so that the cache holds any scope
@@ -43,6 +45,7 @@ class StoreComponents:
             self._vectors,
             self._resident,
             self._queues,
+            self._head_reads,
             scope,
             rule=self._rule,
             max_memories=self._settings.max_memories,

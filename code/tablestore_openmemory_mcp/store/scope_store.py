@@ -11,6 +11,7 @@ from ..scope import Scope
 from .client.sdk_client import PATIENCE, Gateway
 from .commit.committer import Committer
 from .commit.group_commit import GroupCommit, WriteQueues
+from .commit.head_reads import HeadReads
 from .commit.heads import Heads
 from .commit.rows import ScopeRows, committed_history, read_history
 from .commit.sweeper import Step, Sweeper
@@ -36,6 +37,7 @@ class TablestoreScope:
         vectors: VectorCache,
         resident: ResidentVectors,
         queues: WriteQueues,
+        head_reads: HeadReads,
         scope: Scope,
         *,
         rule: VectorRule,
@@ -47,7 +49,7 @@ class TablestoreScope:
         self._tables = tables
         self._scope = scope
         self._rows = ScopeRows(tables, scope)
-        self._heads = Heads(gateway, tables.heads, scope)
+        self._heads = Heads(gateway, tables.heads, scope, head_reads)
         self._loader = Loader(gateway, self._heads, self._rows, scope, cache, rule)
         self._sweeper = sweeper = Sweeper(gateway, self._heads, self._rows, step)
         self._candidates = Candidates(gateway, self._rows, scope, index, vectors, resident)

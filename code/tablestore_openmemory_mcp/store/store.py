@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # numpy and the SDK come with the first call
     from .assembly import StoreComponents
     from .commit.heads import Holding
     from .commit.sweeper import Step
+    from .legacy.table import LegacyTable, RowCount
     from .model import ScopeStore
     from .session_rows import SessionRows
 
@@ -55,6 +56,21 @@ class TablestoreStore:
         world = self._built()
         world.tables.ensure()
         return clients_of(world.gateway, world.tables.heads, user_id)
+
+    def legacy(self, table: str | None = None) -> LegacyTable:
+        """The table of release 1.x: TABLESTORE_TABLE_NAME itself, or `table`. Asks nothing yet."""
+        from .legacy.table import LegacyTable
+
+        return LegacyTable(self._built().gateway, table or self._settings.tablestore_table_name)
+
+    def legacy_waiting(self) -> RowCount | None:
+        """What release 1.x left in its table and no `migrate` has taken over; None: nothing. Four requests at most, one
+        where there is no such table."""
+        from .legacy.record import finished
+
+        table = self.legacy()
+        found = table.count()
+        return found if found and found.rows and not finished(self.sessions, table.name) else None
 
     @property
     def sessions(self) -> SessionRows:

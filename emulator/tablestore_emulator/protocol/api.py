@@ -25,7 +25,7 @@ class Api:
     def __init__(self, engine: Engine) -> None:
         tables, reads, writes = Tables(engine), Reads(engine), Writes(engine)
         batches = Batches(engine, reads, writes)
-        search = search_service(engine)
+        self._search = search = search_service(engine)
         self.units: Counter[str] = Counter(read=0, write=0)  # capacity units consumed by rows; searches not counted
 
         def delete_table(request: Any) -> Any:
@@ -58,8 +58,9 @@ class Api:
     def __contains__(self, name: str) -> bool:
         return name in self._handlers
 
-    def handle(self, name: str, body: bytes) -> bytes:
-        """The answer's body. Raises OtsError."""
+    def handle(self, name: str, body: bytes, *, may_wait: bool = False) -> bytes:
+        """The answer's body. Raises OtsError; and NotLoaded, if the caller `may_wait` for an index to be read."""
+        self._search.may_wait = may_wait
         found = self._handlers.get(name)
         if found is None:
             raise OtsError("OTSUnsupportOperation", f"Unsupported operation: '{name}'.")

@@ -14,6 +14,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from tablestore.protobuf import table_store_pb2 as pb
 
@@ -21,6 +22,7 @@ from ..errors import OtsError
 from ..faults import Faults, Rule
 from ..protocol.api import Api
 from ..protocol.auth import Authenticator, Caller, md5, sign_response
+from ..search.service.loading import Loading, NotLoaded
 from ..storage.engine import UNWRITABLE, Engine
 from ..storage.sqlite_storage import UNWRITABLE as UNWRITABLE_CODES
 from ..storage.upkeep import Upkeep
@@ -28,6 +30,7 @@ from .admin import Admin
 from .connection import Connection, Request
 
 _log = logging.getLogger(__name__)
+_LOADS_FOR = 0.005  # seconds of a turn of the event loop that go into reading an index
 BACKLOG = 2048  # 1,000 clients may connect at once
 DAMAGED = "OTSDataDamaged"  # no code of the service's: it does not lose its files
 _READS = ("Get", "BatchGet", "List", "Describe", "Search")
@@ -134,6 +137,11 @@ class Server:
             answer.body = self._body(answer, request.body, rule if before else None)
         except OtsError as e:
             answer.fail(e)
+        except NotLoaded as unready:
+            unready.loading.waiting.append(partial(self._run, connection, request, api, rule))
+            if len(unready.loading.waiting) == 1:
+                asyncio.get_running_loop().call_soon(self._load, unready.loading)
+            return
         except Exception as e:
             held, self._held = self._held, []
             self._recover([*held, answer], e)
@@ -151,7 +159,16 @@ class Server:
         if self._engine.storage.damage:
             raise OtsError(DAMAGED, str(self._engine.storage.damage))
         answer.given = body
-        return self._api.handle(answer.api, body)
+        return self._api.handle(answer.api, body, may_wait=True)
+
+    def _load(self, loading: Loading) -> None:
+        """Read a little of an index between two turns of the event loop; then have those who wait ask again."""
+        loop = asyncio.get_running_loop()
+        if loading.step(_LOADS_FOR):
+            for again in loading.waiting:
+                loop.call_soon(again)
+        else:
+            loop.call_soon(self._load, loading)
 
     def _authenticate(self, request: Request) -> Caller:
         if request.method != "POST":

@@ -170,7 +170,7 @@ def order(
     """Indices, best first. `dense` may hold NaN (no vector): such a memory competes by its words alone.
 
     `made`: when each memory was made, ms, ascending or descending. `discerned`: see Discernment. `sample`: the `dense`
-    of memories taken at random, where `dense` is not known of the whole scope, whose spread then cannot be told from it.
+    of memories taken fairly, whose spread is that of the scope where `dense` is not known of all of it.
     """
     trusted = min(1.0, math.exp(_DISCERNING - discerned))
     combined = _z(dense, dense if sample is None else sample)

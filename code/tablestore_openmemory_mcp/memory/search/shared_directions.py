@@ -31,7 +31,7 @@ class SharedDirections(NamedTuple):
 
 
 def shared_directions(vectors: NDArray[np.float32]) -> SharedDirections | None:
-    """Of a fair sample of a scope's vectors, n x d. None if they are too few to have anything in common, or the same."""
+    """Of a fair sample of a scope's vectors, n x d. None if they are fewer than two, or all the same."""
     n, dimension = vectors.shape
     if n < 2:
         return None

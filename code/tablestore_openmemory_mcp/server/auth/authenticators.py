@@ -52,13 +52,21 @@ class AnonymousAuthenticator:
 class TokenAuthenticator:
     """A bearer token, or no token at all from this machine's own user, if `own_user` is there to tell.
 
-    `check` blocks. It raises BadToken, or a StoreError or IssuerUnreachable if it cannot tell.
+    `check` blocks. It raises BadToken, or a StoreError or IssuerUnreachable if it cannot tell. `known` never blocks: it
+    says what `check` would, or None.
     """
 
     def __init__(
-        self, check: Callable[[str], Principal], *, own_user: OwnUser | None, challenge: str, help_: str
+        self,
+        check: Callable[[str], Principal],
+        known: Callable[[str], Principal | None] = lambda _: None,
+        *,
+        own_user: OwnUser | None,
+        challenge: str,
+        help_: str,
     ) -> None:
         self._check = check
+        self._known = known
         self._own_user = own_user
         self._challenge = challenge
         self._help = help_
@@ -71,6 +79,8 @@ class TokenAuthenticator:
         kind, _, token = given[0].strip().partition(" ")
         if len(given) > 1 or kind.lower() != "bearer" or not 0 < len(token.strip()) <= MAX_TOKEN:
             raise self._bad("the Authorization header is not 'Bearer <token>'")
+        if (known := self._known(token.strip())) is not None:
+            return known
         try:
             return await anyio.to_thread.run_sync(self._check, token.strip(), limiter=self._threads)
         except BadToken as e:
@@ -109,9 +119,26 @@ def authenticator(settings: Settings, tokens: Callable[[], Tokens]) -> Authentic
             issuer.check, own_user=None, challenge=f'Bearer resource_metadata="{metadata}"', help_=help_
         )
     # No resource metadata: there is no OAuth server to discover, and clients would go looking for one.
+    own = _OwnTokens(tokens)
     return TokenAuthenticator(
-        lambda token: tokens().check(token),
+        own.check,
+        own.known,
         own_user=OwnUser() if settings.local_is_free else None,
         challenge=f'Bearer realm="{settings.tablestore_table_name}"',
         help_=HOW_TO_COME_IN,
     )
+
+
+class _OwnTokens:
+    """Tokens that are built at the first check, on its worker thread."""
+
+    def __init__(self, tokens: Callable[[], Tokens]) -> None:
+        self._build = tokens
+        self._tokens: Tokens | None = None
+
+    def check(self, token: str) -> Principal:
+        self._tokens = self._build()
+        return self._tokens.check(token)
+
+    def known(self, token: str) -> Principal | None:
+        return self._tokens.known(token) if self._tokens is not None else None

@@ -8,11 +8,13 @@ store and made by whoever needs it first. So any instance knows any token.
 import hashlib
 import logging
 import math
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jwt
 
@@ -30,6 +32,7 @@ RETRY = 5.0  # seconds between attempts while the store is away: nobody shall wa
 REVOKED_SECONDS = 3.0  # of one attempt
 FIRST_SECONDS = 30.0  # to read the list or the secret for the first time, and so to make the tables of a new instance
 REVOKED_STALE = 900.0  # seconds a known list is good for while the store is away
+REMEMBERED = 1_000  # tokens whose signature was verified; whose was longest ago is verified anew
 
 
 class BadToken(Exception):
@@ -60,14 +63,24 @@ class Minted:
     expires: int | None
 
 
+class _Verified(NamedTuple):
+    """What a token with a good signature says."""
+
+    principal: Principal
+    expires: float  # seconds since the epoch
+
+
 class Tokens:
-    """Blocking and thread-safe; one per process. `rows` gives the store's rows, asked for at first need."""
+    """Blocking, all but `known`, and thread-safe; one per process. `rows` gives the store's rows, asked for at first
+    need."""
 
     def __init__(self, secrets: Sequence[str], rows: Callable[[], Rows]) -> None:
         self._rows = rows
         self._given = _keyed(secrets)
         self._kept = Refreshed(self._kept_secret, "The signing secret is still being read from the store.")
         self._revoked = Refreshed(self._read_revoked, "The list of revoked tokens is still being read.")
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()  # by the token's digest, the oldest first
+        self._lock = threading.Lock()
 
     def mint(self, users: Sequence[str], clients: Sequence[str], lifetime: float | None) -> Minted:
         """A token for users and clients that match these patterns ("*" stands for anything), good for `lifetime`
@@ -88,7 +101,25 @@ class Tokens:
             raise BadToken("it has no id")
         if ident in self._revoked_ids():
             raise BadToken("it was revoked")
-        return Principal("token", ident, _patterns(users), _patterns(clients))
+        principal = Principal("token", ident, _patterns(users), _patterns(clients))
+        with self._lock:
+            self._verified.pop(_digest(token), None)
+            self._verified[_digest(token)] = _Verified(principal, float(claims.get("exp", math.inf)))
+            while len(self._verified) > REMEMBERED:
+                self._verified.popitem(last=False)
+        return principal
+
+    def known(self, token: str) -> Principal | None:
+        """What `check` would say, where that is known without reading the signature again or asking the store. Never
+        blocks; None says nothing about the token."""
+        with self._lock:
+            verified = self._verified.get(_digest(token))
+        revoked = self._revoked.held
+        if verified is None or revoked is None or time.monotonic() - revoked.at > REVOKED_FRESH:
+            return None
+        if verified.principal.id in revoked.value or verified.expires <= time.time() - LEEWAY:
+            return None
+        return verified.principal
 
     def revoke(self, ident: str) -> None:
         """Refuse the token with this id; known to every instance within REVOKED_FRESH seconds. Raises a StoreError."""
@@ -132,6 +163,10 @@ class Tokens:
             logger.warning("the list of revoked tokens could not be read: %s", e)
             raise
         return frozenset(row.id for row in rows)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def _keyed(secrets: Sequence[str]) -> dict[str, bytes]:

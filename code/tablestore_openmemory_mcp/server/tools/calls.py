@@ -126,8 +126,9 @@ class Calls:
         REQUEST_ID.set(caller.request_id)  # a stream's messages are other requests than the one that opened it
         with self._log.call(caller, spec.name) as record:
             try:
-                self._rates.spend(caller.scope.user_id)
-                caller = self._acting_for(caller, arguments)
+                acting = self._acting_for(caller, arguments)
+                self._rates.spend((acting if caller.is_unnamed else caller).scope.user_id)
+                caller = acting
                 checked = spec.checked(arguments)
                 asked = progress_token_from_params(ctx.params) is not None
                 async with relayed(ctx.session if asked else None, record) as progress:
@@ -157,6 +158,11 @@ class Calls:
         """Whom the call is about: with TOOL_USER_ID_ARGUMENT, and as far as the token allows, the model may say."""
         user = arguments.pop("user_id", None) if self._settings.tool_user_id_argument else None
         if user is None:
+            if caller.is_unnamed:
+                raise InvalidInput(
+                    "This connection names no user, so the call must: pass user_id, or connect to "
+                    "/mcp/{client_name}/sse/{user_id}."
+                )
             return caller
         if not isinstance(user, str):
             raise InvalidInput(f"'user_id' must be a string; it is {type(user).__name__}.")
@@ -166,7 +172,7 @@ class Calls:
             raise InvalidInput(str(e)) from None
         if not caller.principal.may_use(whose):
             raise InvalidInput("This connection's token may not act for that user_id; nothing was done.")
-        return replace(caller, scope=whose)
+        return replace(caller, scope=whose, is_unnamed=False)
 
     def _work(self, spec: ToolSpec, request: Request) -> str:
         return spec.run(self._memory(), request)

@@ -3,6 +3,7 @@
 Compact and unstructured on purpose: Cline sends a structured copy to the model beside the text, at double the price.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -110,8 +111,8 @@ def listed(fetch: "Callable[[str | None, int], Page]", cursor: str | None, scope
 
 
 def deleted(count: int) -> str:
-    """`{"message", "deleted"}`."""
-    return compact({"message": f"Deleted {count} memor{'y' if count == 1 else 'ies'}.", "deleted": count})
+    """A sentence, word for word the reference's."""
+    return f"Successfully deleted {count} memories"
 
 
 def failed(error: ServiceError, told: str) -> str:
@@ -186,6 +187,7 @@ def _memory(memory: "Memory", scope: Scope) -> Item:
     item = {
         "id": memory.id,
         "memory": memory.text,
+        "hash": hashlib.md5(memory.text.encode(), usedforsecurity=False).hexdigest(),
         "metadata": {**memory.metadata, "source_app": SOURCE_APP, "mcp_client": scope.client_name},
         "created_at": created,
         "updated_at": created if memory.updated_at == memory.created_at else _iso(memory.updated_at),

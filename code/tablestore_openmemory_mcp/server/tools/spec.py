@@ -85,9 +85,6 @@ class Argument:
         return isinstance(value, str)
 
 
-USER_ID = Argument("user_id", "Whose memory it is, if not the connection's user. Only if you were told one.", False)
-
-
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     name: str
@@ -100,7 +97,8 @@ class ToolSpec:
 
     def tool(self, settings: Settings) -> Tool:
         """As tools/list shows it."""
-        arguments = (*self.arguments, USER_ID) if settings.tool_user_id_argument else self.arguments
+        user_id = Argument("user_id", settings.tool_user_id_field_description, False)
+        arguments = (*self.arguments, user_id) if settings.tool_user_id_argument else self.arguments
         return Tool(
             name=self.name,
             title=self.title,
@@ -118,7 +116,7 @@ class ToolSpec:
 
         Others are ignored: some clients send a dummy to tools without arguments. But not those that name a user.
         """
-        if wrong := sorted(IDENTITY_ARGUMENTS & given.keys()):
+        if wrong := sorted(name for name in IDENTITY_ARGUMENTS if given.get(name) is not None):
             raise InvalidInput(f"{self.name} takes no {wrong[0]!r}: whose memory it is comes from the connection.")
         taken: dict[str, Any] = {}
         for argument in self.arguments:

