@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tablestore_openmemory_mcp.memory.add import llm_decisions
 from tablestore_openmemory_mcp.memory.add.forget_commands import is_forgetting
 from tablestore_openmemory_mcp.memory.add.llm_decisions import Fact, settle
 from tablestore_openmemory_mcp.memory.models.answer_parsing import (
@@ -70,6 +71,21 @@ def test_what_is_settled_keeps_to_what_was_shown_and_loses_nothing(
         wanted = [f.text for f in facts if not is_forgetting(f.text)]
         assert [o.text for o in done.operations] == wanted
         assert {o.event for o in done.operations} <= {"ADD"}
+
+
+def test_each_memory_that_was_shown_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not once more for each decision."""
+    read: list[str] = []
+
+    def counting(text: str) -> str:
+        read.append(text)
+        return likeness_key(text)
+
+    monkeypatch.setattr(llm_decisions, "likeness_key", counting)
+    memories = [Memory(f"id{n}", f"Likes dish number {n}", 0, 0) for n in range(40)]
+    answer = [Decision(str(n), f"Likes dish number {n}", "NONE") for n in range(40)]
+    settle([Fact("Likes dish number 99", near=memories)], {str(n): m for n, m in enumerate(memories)}, answer, 5)
+    assert {read.count(m.text) for m in memories} <= {1, 2, 3, 4}
 
 
 def test_a_contradiction_supersedes_in_place_instead_of_deleting() -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import random
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from support.fake_openai import FakeOpenAI
 from support.plain_store import PlainScopeStore, PlainStore
+from support.processes import wait_until
 from tablestore_openmemory_mcp.errors import InvalidInput
 from tablestore_openmemory_mcp.memory.add.verbatim import MOST
 from tablestore_openmemory_mcp.memory.model import AddResult
@@ -91,9 +91,9 @@ def test_other_scopes_and_expired_memories_are_told_to_nobody(
 ) -> None:
     for other in (Scope(scope.user_id, "another"), Scope("李四", scope.client_name)):
         added(verbatim, other, "现在住在上海")
-    soon = now_ms() + 60
+    soon = now_ms() + 1_500
     verbatim.add(scope, "这个月住在上海", expires_at=soon)
-    time.sleep(0.1)
+    wait_until(lambda: now_ms() > soon, 30)
     assert len(plain.scope(scope).snapshot().memories) == 1
     assert related(verbatim.add(scope, "现在住在北京")) == []
     assert related(verbatim.add(scope, "我搬到杭州了")) == ["现在住在北京"]

@@ -2,19 +2,17 @@
 
 import asyncio
 import json
-import shutil
 import time
-from pathlib import Path
 
 import seeding
 from bench import DIMENSION, SESSIONS, Bench, path, started
 from client import Failed, Session, SseSession, sessions
 from measuring import Load, closed_loop
-from servers import OURS, Contender, clean
+from servers import OURS, Contender, Process, clean
 from texts import memories, note, query
 
 LARGE, SMALL = 7_500, 180
-KEYLESS = 20  # memories of each user
+KEYLESS = 10  # memories of each user
 CLIENTS = 16
 SAMPLES = 15
 
@@ -93,7 +91,7 @@ def writers(bench: Bench, _name: str) -> Figures:
 
 
 def keyless(bench: Bench, _name: str) -> Figures:
-    """No cloud, no key: found by words."""
+    """No cloud, no key: the local embedder, and words."""
     contender = _contender(bench, "keyless", None)
 
     async def search(session: Session) -> None:
@@ -113,30 +111,37 @@ def keyless(bench: Bench, _name: str) -> Figures:
 
 
 def _contender(bench: Bench, name: str, models: str | None) -> Contender:
-    """A server of ours on an embedded store of its own, which holds what is needed."""
+    """A server of ours on an embedded store of its own, which holds what is needed. Without `models` all settings are
+    the defaults: texts are stored word for word, and the local embedder makes the vectors."""
     home = bench.home / name
     environ = clean(home, models, STORE="embedded", DATA_DIR=str(home / "data"))
-    environ["TABLESTORE_VECTOR_DIMENSION"] = str(DIMENSION)
+    if models:
+        environ["TABLESTORE_VECTOR_DIMENSION"] = str(DIMENSION)
     contender = Contender(name, OURS, environ, bench.home / f"{name}.log")
     if not (home / "data").exists():
-        _seed(contender, home, models)
+        _seed_large(contender) if models else _seed_keyless(contender)
         bench.imported_at = time.monotonic()
     return contender
 
 
-def _seed(contender: Contender, home: Path, models: str | None) -> None:
-    if models is None:
-        seeds = [seeding.Seed(f"user{i}", memories(KEYLESS)) for i in range(SESSIONS)]
-    else:
-        seeds = [seeding.Seed("small", memories(SMALL)), seeding.Seed("large", memories(LARGE))]
-    try:
-        seeding.ours(contender.variables, seeds)
-    except BaseException:
-        shutil.rmtree(home / "data", ignore_errors=True)
-        raise
-    if models is not None:
-        with started(contender) as process:
-            asyncio.run(_make_index(process.port))
+def _seed_large(contender: Contender) -> None:
+    seeding.ours(contender.variables, [seeding.Seed("small", memories(SMALL)), seeding.Seed("large", memories(LARGE))])
+    with started(contender) as process:
+        asyncio.run(_make_index(process.port))
+
+
+def _seed_keyless(contender: Contender) -> None:
+    async def add(session: Session) -> None:
+        await session.tool("add_memories", text=note())
+
+    async def fill(process: Process) -> None:
+        async with sessions(process.port, [path(f"user{i}") for i in range(SESSIONS)]) as opened:
+            load = await closed_loop(process, opened, add, seconds=0, calls=KEYLESS)
+        if load.failures:
+            raise Failed(load.failures[0])
+
+    with started(contender) as process:
+        asyncio.run(fill(process))
 
 
 async def _make_index(port: int) -> None:

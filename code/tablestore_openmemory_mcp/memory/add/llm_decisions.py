@@ -80,13 +80,28 @@ def settle(
     At most `max_deletions` memories are deleted or, where the model wanted that, superseded in place.
     """
     facts = [fact for fact in facts if not is_instruction(fact.text)]
-    proposals = list(_proposals(facts, shown, decisions))
-    settling = _Settling(facts, proposals, list(_additions(facts, shown, decisions)), max_deletions)
+    memories = _Shown(shown)
+    proposals = list(_proposals(facts, memories, decisions))
+    settling = _Settling(facts, proposals, list(_additions(facts, memories, decisions)), max_deletions)
     settling.updates()
     settling.confirmations()
     settling.deletions()
     settling.remaining()
     return Settled(settling.operations, settling.withheld)
+
+
+class _Shown(dict[str, Memory]):
+    """The memories that the model saw, by alias, and by what they say: each is compared with every decision."""
+
+    def __init__(self, shown: Mapping[str, Memory]) -> None:
+        super().__init__(shown)
+        self._by_key: dict[str, list[Memory]] = {}
+        for memory in shown.values():
+            self._by_key.setdefault(likeness_key(memory.text), []).append(memory)
+
+    def alike(self, text: str) -> Sequence[Memory]:
+        """Those that say what `text` says."""
+        return self._by_key.get(likeness_key(text), ())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +114,7 @@ class _Proposal:
     linked: frozenset[int]
 
 
-def _proposals(
-    facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]
-) -> Iterator[_Proposal]:
+def _proposals(facts: Sequence[Fact], shown: _Shown, decisions: Sequence[Decision]) -> Iterator[_Proposal]:
     """The decisions that are about a shown memory, the same ones once."""
     seen = set()
     for decision, linked in _linked(facts, shown, decisions):
@@ -113,7 +126,7 @@ def _proposals(
 
 
 def _linked(
-    facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]
+    facts: Sequence[Fact], shown: _Shown, decisions: Sequence[Decision]
 ) -> Iterator[tuple[Decision, frozenset[int]]]:
     """Each decision with the facts that it names, as indices; numbers that no fact has are left out."""
     numbered = [i for i, fact in enumerate(facts) if fact.near]
@@ -123,7 +136,7 @@ def _linked(
         yield decision, frozenset(numbered[n] for n in places if 0 <= n < len(numbered))
 
 
-def _first_number(numbered: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> int:
+def _first_number(numbered: Sequence[Fact], shown: _Shown, decisions: Sequence[Decision]) -> int:
     """The number that the model gives the first fact. Some count from 0, others write 0 where no fact is meant: what
     the decisions are about tells which."""
     said = {n for decision in decisions for n in decision.facts}
@@ -140,7 +153,7 @@ def _first_number(numbered: Sequence[Fact], shown: Mapping[str, Memory], decisio
     return 0 if fit[0] > fit[1] else 1
 
 
-def _additions(facts: Sequence[Fact], shown: Mapping[str, Memory], decisions: Sequence[Decision]) -> Iterator[int]:
+def _additions(facts: Sequence[Fact], shown: _Shown, decisions: Sequence[Decision]) -> Iterator[int]:
     """The facts that the model calls new: their own words are stored, not the model's."""
     for decision, linked in _linked(facts, shown, decisions):
         if decision.event in ("ADD", "UPDATE") and _resolved(shown, decision) is None:
@@ -152,19 +165,18 @@ def _alike(a: str, b: str) -> bool:
     return likeness_key(a) == likeness_key(b)
 
 
-def _resolved(shown: Mapping[str, Memory], decision: Decision) -> Memory | None:
+def _resolved(shown: _Shown, decision: Decision) -> Memory | None:
     """The shown memory that is meant: by its exact text, which models copy more faithfully, else by its alias."""
     if decision.event == "ADD":
         return None
     by_alias = shown.get(decision.id) if decision.id is not None else None
     said = [decision.old_text, decision.text]
     if decision.event == "UPDATE" and by_alias:
-        if _alike(decision.text, by_alias.text):
+        if by_alias in shown.alike(decision.text):
             return by_alias
         said = [decision.old_text]  # the text is the new one, and may be another memory's by chance
     for text in filter(None, said):
-        meant = [memory for memory in shown.values() if _alike(memory.text, text)]
-        if meant:
+        if meant := shown.alike(text):
             return by_alias if by_alias in meant else meant[0]
     return by_alias
 

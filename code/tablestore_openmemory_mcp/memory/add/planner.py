@@ -35,6 +35,8 @@ _LONGEST_SHOWN = 24_000  # characters of them together
 _UNLEARNT = 1.0  # deviations that meaning proves at most, before it is known what the embedder's cosines are worth
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)、])\s*")
 
+Said = tuple[str, int | None]  # see _said
+
 
 def within(unit: UnitOfWork, max_memories: int) -> UnitOfWork:
     """`unit`. Raises LimitExceeded if it adds to a scope that would then hold more than `max_memories`."""
@@ -75,7 +77,7 @@ class Planner:
         self._vectors = self._embed(scoped.embedder) if scoped.embedder else None
         self._settled: Settled | None = None
         self._planned: frozenset[str] = frozenset()
-        self._shown: dict[str, int] = {}  # revisions
+        self._shown: dict[str, Said] = {}
 
     def _embed(self, embedder: Embedder) -> NDArray[np.float32]:
         """The texts' vectors. Where it is not known how the embedder's cosines spread, sentences that tell it travel
@@ -111,7 +113,7 @@ class Planner:
         if self._settled is None or not self._holds(base, facts):
             self._settled = self._embedded(self._decide(facts))
             self._planned = frozenset(f.text for f in facts)
-            self._shown = {m.id: m.rev for fact in facts for m in fact.near}
+            self._shown = {m.id: _said(m) for fact in facts for m in fact.near}
         return self._settled
 
     def _stage_all(self, unit: UnitOfWork, operations: Sequence[Operation], known: Mapping[str, Memory]) -> None:
@@ -128,10 +130,10 @@ class Planner:
         """Whether what was settled is true of `base` too: all that was shown is as it was, and nothing that was not
         shown has come up among the closest."""
         known = base.memories
-        closest = {m.id: m.rev for fact in facts for m in fact.near[:_CLOSEST]}
+        closest = {m.id: _said(m) for fact in facts for m in fact.near[:_CLOSEST]}
         return (
             {f.text for f in facts} <= self._planned
-            and all(i in known and known[i].rev == rev for i, rev in self._shown.items())
+            and all(i in known and _said(known[i]) == said for i, said in self._shown.items())
             and closest.items() <= self._shown.items()
         )
 
@@ -210,6 +212,12 @@ class Planner:
         for memory in (known.get(likeness_key(text)) for text in self._texts):
             if memory and memory.expires_at is not None and (until is None or until > memory.expires_at):
                 unit.touch(replace(memory, expires_at=until))
+
+
+def _said(memory: Memory) -> Said:
+    """What a decision about `memory` rests on. Not its revision: what others of this process have staged has none yet,
+    and a new vector changes it."""
+    return memory.text, memory.expires_at
 
 
 def _deviations(near: Nearby, spread: Spread) -> dict[str, float]:
