@@ -1,4 +1,4 @@
-"""The ranking on the set of everyday facts, with the vectors that two embedders made of it: never below the better half.
+"""The ranking on the set of everyday facts, with the vectors of two embedders: never far below the better half.
 
 benchmarks/retrieval.py --write makes the vectors; docs/measured.md has the figures of more sets and embedders.
 """
