@@ -48,7 +48,7 @@ def load(document: Document, zh: bool) -> str:
     reached = sum(row["reached"] is True for row in document["rows"])
     rounds, clients = document["rounds"], ", ".join(f"{k} {v:.2f} ms" for k, v in document["clients"].items())
     if zh:
-        about = f"共 {rounds} 轮，取中位数；{len(rows)} 项目标达到 {reached} 项。负载程序自身每次调用的 CPU：{clients}。"
+        about = f"{rounds} 轮的中位数；{len(rows)} 项目标达到 {reached} 项。负载程序每次调用的 CPU：{clients}。"
     else:
         about = f" Rounds: {rounds}, medians. {reached} of {len(rows)} goals are reached."
         about += f" CPU of the load itself per call: {clients}."
