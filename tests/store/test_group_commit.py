@@ -59,6 +59,7 @@ class Process:
         self._go.set()
         self._reached = threading.Event()
         self.commits = 0
+        self._sent = 0
         made = Settings.load(environ(emulator, **more))
         self._store = TablestoreStore(made, CloudConnector(made), step=self._step)
         self.scope = scope
@@ -77,6 +78,7 @@ class Process:
             finally:
                 planned.set()
 
+        self._sent += 1
         sent = self.pool.submit(lambda: self.store().write(noted, deadline=deadline or soon()))
         assert planned.wait(SECONDS)
         return sent
@@ -86,14 +88,21 @@ class Process:
         """One commit is under way, of "first", until the block ends."""
         self._reached.clear()
         self._go.clear()
+        self._sent = 0
         try:
             first = self.send(unless_known("first"))
             assert self._reached.wait(SECONDS)
             yield
-            time.sleep(0.05)  # whoever planned joins
+            self._wait_for_all()
         finally:
             self._go.set()
         first.exception(SECONDS)
+
+    def _wait_for_all(self) -> None:
+        """Whoever planned joins; those who have nothing to write, or are refused, are given two seconds."""
+        queue, until = self._store._built()._queues.of(self.scope), time.monotonic() + 2
+        while time.monotonic() < until and sum(len(group.members) for group in queue.queued) < self._sent:
+            time.sleep(0.01)
 
     def _step(self, name: str) -> None:
         if name == "committing":
