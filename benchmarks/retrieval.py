@@ -3,6 +3,7 @@
     python benchmarks/retrieval.py --locomo locomo10.json --beam BEAM/chats/100K     # MiniLM (see minilm.py)
     python benchmarks/retrieval.py --model use …                                     # or e5 (see embedders.py)
     OPENAI_API_KEY=… OPENAI_BASE_URL=… python benchmarks/retrieval.py --model text-embedding-v4 --dimension 1024
+    python benchmarks/retrieval.py --model use --write            # its vectors of the everyday facts, for the tests
 
 Our own sets are always measured: the Chinese one and LoCoMo and BEAM @10, the everyday facts @5. LoCoMo and BEAM are
 their owners': fetch them yourself; nothing is kept. The turns of a conversation are its memories, in order. This
@@ -14,6 +15,7 @@ of the everyday facts. What it was not chosen on stands apart.
 """
 
 import argparse
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 from embedders import Embed, add_arguments, chosen, chosen_for_queries
 from numpy.typing import NDArray
-from question_sets import Conversation, beam, chinese, everyday, locomo
+from question_sets import DATA, Conversation, beam, chinese, everyday, locomo
 
 from tablestore_openmemory_mcp.memory.models.embedder import Embedder
 from tablestore_openmemory_mcp.memory.search.ranking import LexicalIndex
@@ -144,6 +146,31 @@ def _made(
     ]
 
 
+def _everyday_texts() -> list[str]:
+    return [t for c in everyday() for t in (*c.memories.values(), *(q.text for q in c.questions))]
+
+
+def write(model: str, embed: Embed) -> None:
+    """`embed`'s vectors of the everyday facts and questions, to one part in 127."""
+    texts = _everyday_texts()
+    matrix = embed(texts)
+    scaled = np.round(127 * matrix / np.abs(matrix).max(1, keepdims=True)).astype(np.int8)
+    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
+    np.savez_compressed(DATA / f"everyday_{model}.npz", vectors=scaled, texts_sha256=digest)
+
+
+def written(model: str) -> Embed:
+    """An embedder of the everyday facts and questions alone: what `write` kept. Raises ValueError if the set is another
+    one now."""
+    texts = _everyday_texts()
+    with np.load(DATA / f"everyday_{model}.npz") as kept:
+        if kept["texts_sha256"] != hashlib.sha256("\n".join(texts).encode()).hexdigest():
+            raise ValueError("the set has changed: run benchmarks/retrieval.py --write")
+        scaled = kept["vectors"].astype(np.float32)
+    vectors = dict(zip(texts, scaled / np.linalg.norm(scaled, axis=1, keepdims=True), strict=True))
+    return lambda wanted: np.stack([vectors[text] for text in wanted])
+
+
 def report(name: str, questions: Sequence[Asked]) -> None:
     if questions:
         figures = (100 * np.mean([q.recall[rule] for q in questions]) for rule in (*RULES, *OURS))
@@ -165,8 +192,14 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--locomo", type=Path, help="locomo10.json")
     parser.add_argument("--beam", type=Path, help="the folder chats/100K")
+    parser.add_argument(
+        "--write", action="store_true", help="write the vectors of the everyday facts, and nothing else"
+    )
     arguments = parser.parse_args()
     embed, embed_queries = chosen(arguments), chosen_for_queries(arguments)
+    if arguments.write:
+        write(arguments.model, embed)
+        return
     sets: dict[str, tuple[Sequence[Conversation], int]] = {
         "Everyday facts @5": (everyday(), 5),
         "Chinese set @10": (chinese(), 10),

@@ -48,9 +48,9 @@ def load(document: Document, zh: bool) -> str:
     reached = sum(row["reached"] is True for row in document["rows"])
     rounds, clients = document["rounds"], ", ".join(f"{k} {v:.2f} ms" for k, v in document["clients"].items())
     if zh:
-        about = f"{rounds} 轮的中位数，{len(rows)} 项目标达到 {reached} 项。负载程序自身每次调用的 CPU：{clients}。"
+        about = f"{rounds} 轮的中位数；{len(rows)} 项目标达到 {reached} 项。负载程序每次调用的 CPU：{clients}。"
     else:
-        about = f" Medians of {rounds} rounds; {reached} of {len(rows)} goals are reached."
+        about = f" Rounds: {rounds}, medians. {reached} of {len(rows)} goals are reached."
         about += f" CPU of the load itself per call: {clients}."
     return f"{_table(head, rows)}\n\n{_about(document, zh)}{about}"
 
@@ -84,8 +84,8 @@ def soak(document: Document, zh: bool) -> str:
         ),
         [("**errors without a cause**", "**没有原因的错误**")[zh], f"**{len(document['unexplained'])}**"],
     ]
-    minutes = f"{document['seconds'] / 60:.0f}"
-    about = f"{_about(document, zh)}" + (f"{minutes} 分钟。" if zh else f" {minutes} minutes.")
+    seconds = f"{document['seconds']:.0f}"
+    about = f"{_about(document, zh)}" + (f"{seconds} 秒。" if zh else f" {seconds} seconds.")
     return f"{_table(['', ''], rows)}\n\n{about}"
 
 

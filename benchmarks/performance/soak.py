@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=3.0, help="of each session between two calls, seconds")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
+    about = circumstances()
     with (
         tempfile.TemporaryDirectory() as home,
         Emulator() as emulator,
@@ -63,7 +64,7 @@ def main() -> None:
     if tracebacks:
         print(log[log.index("Traceback (most recent call last)") :][:3000])
     if arguments.json:
-        table.write(arguments.json, {**circumstances(), "tracebacks": tracebacks, **judgement.document()})
+        table.write(arguments.json, {**about, "tracebacks": tracebacks, **judgement.document()})
     sys.exit(0 if judgement.good and not tracebacks else 1)
 
 

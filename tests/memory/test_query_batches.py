@@ -27,6 +27,12 @@ FOREVER = 60.0  # seconds: longer than a test waits
 MakeService = Callable[..., MemoryService]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a busy machine takes is not what is tested here."""
+    monkeypatch.setattr(query_embedder, "PATIENCE", FOREVER)
+
+
 @pytest.fixture
 def embedder(fake: FakeOpenAI) -> Iterator[Embedder]:
     made = Embedder(Endpoint("sk-fake", fake.base_url), "text-embedding", DIMENSION)
@@ -73,7 +79,6 @@ def test_32_searches_at_a_time_take_five_requests(
     service: MemoryService, fake: FakeOpenAI, scope: Scope, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query_embedder, "LINGER", FOREVER)
-    monkeypatch.setattr(query_embedder, "PATIENCE", FOREVER)
     service.add(scope, "我住在上海")
     queries = service._recall._queries
     assert queries is not None

@@ -59,10 +59,19 @@ def test_what_shares_words_is_found(told: MemoryService, scope: Scope) -> None:
     assert told.search(scope, "香菜")[0].memory.text == TOLD[1]
 
 
-def test_what_nothing_is_like_is_answered_with_the_newest(told: MemoryService, scope: Scope) -> None:
-    hits = told.search(scope, "?")
-    assert [h.memory.text for h in hits] == list(reversed(TOLD))
+@pytest.mark.parametrize("query", ["zzz", "?", "quantum physics", "股市行情"])
+def test_what_nothing_is_like_is_answered_with_the_newest(make: MakeService, scope: Scope, query: str) -> None:
+    service = make(**BY_MEANING)
+    for text in ("我喜欢吃辣的东西", "我现在住在上海"):
+        service.add(scope, text)
+    hits = service.search(scope, query)
+    assert [h.memory.text for h in hits] == ["我现在住在上海", "我喜欢吃辣的东西"]
     assert {h.note for h in hits} == {"newest"}
+    assert service.search(scope, "where do they live?")[0].note is None
+
+
+def test_among_many_a_faint_likeness_is_an_answer(told: MemoryService, scope: Scope) -> None:
+    assert told.search(scope, "?")[0].note is None
 
 
 def test_the_least_score_leaves_out_what_is_below(make: MakeService, plain: PlainStore, scope: Scope) -> None:

@@ -44,6 +44,7 @@ def test_a_child_of_an_editor_recalls_by_meaning(tmp_path: Path) -> None:
 def test_in_the_cloud_a_search_is_one_row_and_no_request(tmp_path: Path, tablestore: Emulator, llm: FakeOpenAI) -> None:
     """EMBEDDER=local with a key and an instance: the LLM extracts, and recall needs the endpoint no more."""
     cloud = {**tablestore_environ(tablestore), **llm.environ(), "TABLESTORE_TABLE_NAME": f"t{uuid.uuid4().hex[:8]}"}
+    cloud["SSE_RELAY"] = "off"  # which looks for messages of other instances meanwhile
     with Server(tmp_path, EMBEDDER="local", **cloud) as server, over_sse(server.url("cline", "ann")) as client:
         assert "recalled by meaning, in 16 languages, on this machine" in server.log
         assert "nothing leaves it" not in server.log

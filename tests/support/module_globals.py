@@ -13,6 +13,7 @@ import re
 import struct
 import types
 from contextvars import ContextVar
+from operator import attrgetter
 
 import numpy as np
 from mcp_types import ToolAnnotations
@@ -22,7 +23,17 @@ from starlette.responses import PlainTextResponse
 from support.imports import sources
 
 # Values of others that hold no connection, and that nobody changes.
-_INERT = (np.ndarray, ToolAnnotations, TypeAdapter, PlainTextResponse, struct.Struct, ContextVar, logging.Logger)
+_INERT = (
+    np.ndarray,
+    ToolAnnotations,
+    TypeAdapter,
+    PlainTextResponse,
+    struct.Struct,
+    ContextVar,
+    logging.Logger,
+    attrgetter,
+    json.JSONEncoder,
+)
 _PLAIN = (str, int, float, bytes, range, re.Pattern, enum.Enum, datetime.date, datetime.tzinfo, datetime.timedelta)
 _CODE = (types.ModuleType, type, types.FunctionType, types.BuiltinFunctionType)
 

@@ -20,7 +20,6 @@ SOURCE_APP = "openmemory"
 PAGE = 1_000  # memories asked for at once
 _CLOSING = 400  # bytes kept for the last element, which tells of more
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _TEXTS = ("memory", "previous_memory", "old_memory", "new_memory")
 
 Item = dict[str, Any]
@@ -28,7 +27,7 @@ Item = dict[str, Any]
 
 def compact(value: Any) -> str:
     """JSON without spaces; Chinese stays Chinese."""
-    return _ENCODER.encode(value)
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def added(result: "AddResult", *, max_bytes: int) -> str:
