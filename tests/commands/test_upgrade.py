@@ -119,7 +119,7 @@ def talk(client: MemoryClient) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("path", ["/mcp/cline/sse/alice", "/mcp/cline/sse/alice/"])
+@pytest.mark.parametrize("path", ["/mcp/cline/sse/carol", "/mcp/cline/sse/dave/"])
 def test_the_same_shapes(places: dict[str, str], tmp_path: Path, path: str) -> None:
     """docs/upgrading.md lists the only difference there is between them: `updated_at` is never null."""
     both = {**places, "TOOL_BLACK_LIST": "[]"}
@@ -139,11 +139,11 @@ def test_a_path_without_a_user(places: dict[str, str], tmp_path: Path) -> None:
     """Started bare: both serve SSE."""
     answers = []
     with release_server(tmp_path, **places) as address, over_sse(f"{address}/mcp/cline/sse") as client:
-        answers.append(shape(json.loads(client.call("add_memories", text="现在住在上海", user_id="alice").text)))
+        answers.append(shape(json.loads(client.call("add_memories", text="现在住在上海", user_id="erin").text)))
         assert "user_id" in client.call("add_memories", text="现在住在上海").text
     ours = {**places, "STORE": "tablestore", "TOOL_USER_ID_ARGUMENT": "true"}
     with Server(tmp_path, **ours) as server, over_sse(f"http://127.0.0.1:{server.port}/mcp/cline/sse") as client:
-        answers.append(shape(json.loads(client.call("add_memories", text="现在住在上海", user_id="alice").text)))
+        answers.append(shape(json.loads(client.call("add_memories", text="现在住在上海", user_id="erin").text)))
         refused = client.call("add_memories", text="现在住在上海")
         assert refused.failed  # a deliberate difference: an error is marked as one
         assert "user_id" in refused.text
