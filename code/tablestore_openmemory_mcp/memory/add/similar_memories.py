@@ -11,7 +11,7 @@ from ...store.model import Memory, Snapshot
 from ..context import ScopeContext
 from ..search.cosine_spread import ASSUMED, SAMPLE, Spread, evenly, script
 from ..search.ranking import Scores, best
-from ..search.scope_index import cosines
+from ..search.scope_index import cosines, places
 from ..search.tokenizer import containment
 
 MOST = 10  # shown per fact
@@ -60,7 +60,7 @@ def nearest(
         model = scoped.embedder.model
         found = scoped.store.candidates(snapshot, vectors[has], model, k=_PROPOSED, also=also, deadline=deadline)
         scoped.index.learn_spread(snapshot, model, found, sample)
-        dense[has] = cosines(found, vectors[has], ids)
+        dense[has] = cosines(found, vectors[has], places(ids))
     return [
         _nearby(fact, of_vector, of_words, candidates, spread_of(snapshot, scoped, fact), sparing)
         for fact, of_vector, of_words in zip(facts, dense, lexical, strict=True)

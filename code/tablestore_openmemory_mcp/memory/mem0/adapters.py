@@ -20,7 +20,7 @@ from ..models.answer_parsing import entries_in
 from ..models.answer_schemas import entries_form
 from ..models.embedder import Embedder, row
 from ..models.structured_output import Chat, ask, whole
-from ..search.scope_index import cosines
+from ..search.scope_index import cosines, places
 from ..unit_of_work import UnitOfWork, is_living
 from ..validation import repaired_text
 
@@ -79,7 +79,7 @@ class ScopedVectorStore(VectorStoreBase):  # type: ignore[misc] # mem0ai 2.2.1 h
         if row(asked, 0) is None:  # the embedder refused the text
             return []
         found = self._store.candidates(snapshot, asked, self._model, k=top_k)
-        dense = cosines(found, asked, ids)[0]
+        dense = cosines(found, asked, places(ids))[0]
         order = [i for i in np.argsort(-dense, kind="stable").tolist() if not np.isnan(dense[i])]
         return [self._found(snapshot.memories[ids[i]], float(dense[i])) for i in order[:top_k]]
 

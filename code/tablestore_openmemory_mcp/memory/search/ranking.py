@@ -61,6 +61,7 @@ class LexicalIndex:
     """
 
     def __init__(self) -> None:
+        self.followed = 0  # how often `follow` was called: slots hold until the next time
         self._clear()
 
     def _clear(self) -> None:
@@ -74,6 +75,7 @@ class LexicalIndex:
 
     def follow(self, memories: Mapping[str, Memory]) -> None:
         """Make the index that of `memories`."""
+        self.followed += 1
         now = set(map(_text, memories.values()))
         gone = self._slots.keys() - now
         if len(self._alive) > 64 and len(now) < _MOSTLY_DEAD * len(self._alive):

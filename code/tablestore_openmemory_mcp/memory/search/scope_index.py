@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from ...store.model import Memory, Snapshot
 from ..unit_of_work import is_living, now_ms
 from ..validation import likeness_key
 from .cosine_spread import LEAST, SCRIPTS, Script, Spread, Spreads, script
-from .ranking import Discernment, LexicalIndex, Scores, Times
+from .ranking import Discernment, LexicalIndex, Scores, Slots, Times
 from .shared_directions import SharedDirections, Vector, shared_directions, turned_down
 
 INDEX_BYTES = 48 * 1024 * 1024
@@ -26,12 +26,17 @@ Reference = weakref.ref[Snapshot]
 Matrix = tuple[Sequence[str], NDArray[np.float32]]  # ids and their L2-normalised vectors: ScopeStore.candidates
 
 
-class Living(NamedTuple):
-    """What can be found at one commit."""
+@dataclass(slots=True, eq=False)
+class Living:
+    """What can be found at one commit. Worked out once: a search of a large scope must not walk over all of it."""
 
     until: float  # ms since the epoch: when the first of them expires
     memories: Sequence[Memory]  # the last made first
     made: Times  # their `created_at`
+    ids: Sequence[str]
+    place: Mapping[str, int]  # of each id among `memories`
+    model: str | None = None  # whose vectors all of them have, once somebody has looked
+    slots: tuple[int, Slots] | None = None  # in the word index: when it was looked up, and where they are
 
 
 class ScopeIndex:
@@ -57,18 +62,25 @@ class ScopeIndex:
         shared = self._shared[1]
         return self._lexical.nbytes + self._keys_bytes + (shared.nbytes if shared else 0)
 
-    def bm25(self, snapshot: Snapshot, queries: Sequence[str], memories: Sequence[Memory]) -> Scores:
+    def bm25(self, snapshot: Snapshot, queries: Sequence[str], memories: Sequence[Memory] | Living) -> Scores:
         """The BM25 score of each query for each of the snapshot's `memories`: k x n; 0 where no term matches."""
         with self._lock:
             follows = self._indexed is None or self._indexed() is not snapshot
             if follows:
                 self._lexical.follow(snapshot.memories)
                 self._indexed = weakref.ref(snapshot)
-            slots = self._lexical.slots(memories)
+            slots = self._slots(memories)
             scores = np.stack([self._lexical.scores(query)[slots] for query in queries])
         if follows:
             self._grown()
         return scores
+
+    def _slots(self, memories: Sequence[Memory] | Living) -> Slots:
+        if not isinstance(memories, Living):
+            return self._lexical.slots(memories)
+        if memories.slots is None or memories.slots[0] != self._lexical.followed:
+            memories.slots = self._lexical.followed, self._lexical.slots(memories.memories)
+        return memories.slots[1]
 
     def alike(self, snapshot: Snapshot, among: Iterable[Memory]) -> dict[str, Memory]:
         """The memories `among` those of the snapshot by `likeness_key`; the first of those that share one."""
@@ -134,7 +146,9 @@ class ScopeIndex:
             return held[1]
         memories = [m for m in reversed(list(snapshot.memories.values())) if is_living(m, now)]
         until = min((m.expires_at for m in memories if m.expires_at is not None), default=math.inf)
-        living = Living(until, memories, np.array([m.created_at for m in memories], np.int64))
+        made = np.array([m.created_at for m in memories], np.int64)
+        ids = [m.id for m in memories]
+        living = Living(until, memories, made, ids, places(ids))
         self._living = weakref.ref(snapshot, self._let_go), living
         return living
 
@@ -174,12 +188,17 @@ class ScopeIndexes:
             self._indexes.pop(scope, None)
 
 
-def cosines(found: Matrix, vectors: NDArray[np.float32], ids: Sequence[str]) -> Scores:
-    """The cosine of each of `vectors` (k x d, normalised) with each of `ids`: k x n; NaN where `found` lacks it."""
+def places(ids: Sequence[str]) -> dict[str, int]:
+    """Where each of `ids`, which are all different, stands among them."""
+    return dict(zip(ids, range(len(ids)), strict=True))
+
+
+def cosines(found: Matrix, vectors: NDArray[np.float32], place: Mapping[str, int]) -> Scores:
+    """The cosine of each of `vectors` (k x d, normalised) with each id of `place`, in its column: k x n; NaN where
+    `found` lacks it."""
     held, matrix = found
-    result = np.full((len(vectors), len(ids)), np.nan)
+    result = np.full((len(vectors), len(place)), np.nan)
     if len(held):
-        place = dict(zip(ids, range(len(ids)), strict=True))
         columns = np.array([place.get(i, -1) for i in held], np.int64)
         wanted = columns >= 0
         result[:, columns[wanted]] = (vectors @ matrix.T)[:, wanted]

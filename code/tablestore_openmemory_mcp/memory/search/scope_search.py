@@ -68,9 +68,8 @@ class Recall:
         deadline: float,
     ) -> list[Hit]:
         living = index.living(snapshot)
-        memories = living.memories
-        ids = [m.id for m in memories]
-        [lexical] = index.bm25(snapshot, [query], memories)
+        memories, ids = living.memories, living.ids
+        [lexical] = index.bm25(snapshot, [query], living)
         sample = evenly(len(ids), SAMPLE)
         sampled = {ids[i] for i in sample}
         by_words = {ids[i] for i in best(lexical, _BY_WORDS) if lexical[i] > 0}
@@ -78,7 +77,7 @@ class Recall:
             snapshot, vector[None, :], self._model, k=_BY_VECTOR, also=sampled | by_words, deadline=deadline
         )
         contrasted = index.contrasted(snapshot, self._model, found, sampled, vector)
-        plain, dense = cosines(found, np.stack([vector, contrasted]), ids)
+        plain, dense = cosines(found, np.stack([vector, contrasted]), living.place)
         discerned = index.discernment(self._model, plain, plain[sample], len(ids))
         # In a large scope, what neither the index nor the words proposed has no cosine, and is left out.
         ranked = order(dense, lexical, living.made, discerned, dense[sample])
@@ -106,8 +105,9 @@ class Recall:
 
 def _by_words(snapshot: Snapshot, index: ScopeIndex, query: str, limit: int) -> list[Hit]:
     """Without an embedder: what shares words with the query; if nothing does, the newest, marked as such."""
-    memories = index.living(snapshot).memories
-    [scores] = index.bm25(snapshot, [query], memories)
+    living = index.living(snapshot)
+    memories = living.memories
+    [scores] = index.bm25(snapshot, [query], living)
     found = [memories[i] for i in best(scores, limit) if scores[i] > 0]
     if found:
         return [Hit(m) for m in found]

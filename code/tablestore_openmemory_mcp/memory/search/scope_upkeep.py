@@ -17,7 +17,7 @@ from ...store.model import Change, Conflict, Memory, ScopeStore, Snapshot
 from ..models.embedder import BATCH, Embedder, row
 from ..unembeddable import as_refused, is_refused
 from ..unit_of_work import COMMIT_BYTES, UnitOfWork
-from .scope_index import ScopeIndex
+from .scope_index import Living, ScopeIndex
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +44,11 @@ class Improver:
         if self._resting.get(store.scope, 0.0) > time.monotonic():
             return snapshot
         try:
-            living = index.living(snapshot).memories
+            living = index.living(snapshot)
             unit = UnitOfWork(snapshot)
-            if self._embedder is not None:
+            if self._embedder is not None and living.model != self._embedder.model:
                 self._embed(unit, self._embedder, living, min(deadline, time.monotonic() + _SECONDS))
-            if len(living) < len(snapshot.memories):
+            if len(living.memories) < len(snapshot.memories):
                 unit.drop_expired()
             return store.commit(unit.changes, base=snapshot, deadline=deadline) if unit.changes else snapshot
         except Conflict as conflict:
@@ -64,8 +64,10 @@ class Improver:
         self._resting[scope] = time.monotonic() + _REST
         _bounded(self._resting, _MOST_RESTING)
 
-    def _embed(self, unit: UnitOfWork, embedder: Embedder, living: Sequence[Memory], deadline: float) -> None:
-        stale, room = list(self._stale(living, embedder.model)), COMMIT_BYTES
+    def _embed(self, unit: UnitOfWork, embedder: Embedder, living: Living, deadline: float) -> None:
+        stale, room = list(self._stale(living.memories, embedder.model)), COMMIT_BYTES
+        if not stale:
+            living.model = embedder.model
         for start in range(0, len(stale), BATCH):
             batch = stale[start : start + BATCH]
             try:
