@@ -169,7 +169,7 @@ def test_re_embed(move: Move, llm: FakeOpenAI) -> None:
 
 def test_without_an_embedder_vectors_wait(move: Move) -> None:
     id_ = move.old.put("fact", vector=[1.0] * DIMENSION)
-    report = move.report("--yes", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    report = move.report("--yes", OPENAI_API_KEY="", OPENAI_BASE_URL="", EMBEDDER="none")
     assert "no embedder" in report["vectors"]["decision"]
     assert move.memories()[id_].vector is None
     assert move.memories()[id_].vector_model is None
@@ -441,3 +441,20 @@ def test_no_row_is_lost_silently(move: Move, rows: list[dict[str, Any]]) -> None
     fates = ("brought", "updated", "taken_over_before", "says_the_same_as_another", "deleted_here_since")
     told = sum(s[fate] for s in report["scopes"] for fate in fates)
     assert told + len(report["left_out"]) == report["rows"] == len(move.old.rows())
+
+
+def test_the_embedder_of_the_service_makes_the_vectors(move: Move) -> None:
+    """EMBEDDER counts here as everywhere: with none, no endpoint is asked though there is a key."""
+    id_ = move.old.put("fact", vector=[1.0] * DIMENSION)
+    report = move.report("--yes", EMBEDDER="none")
+    assert "no embedder" in report["vectors"]["decision"]
+    assert move.memories()[id_].vector_model is None
+
+
+def test_the_local_embedder_makes_the_vectors(move: Move) -> None:
+    id_ = move.old.put("fact", vector=[1.0] * DIMENSION)
+    report = move.report("--yes", EMBEDDER="local", TABLESTORE_VECTOR_DIMENSION="")
+    assert report["left_out"] == []
+    taken = move.memories()[id_]
+    assert taken.vector_model == "local/universal-sentence-encoder-multilingual-v3"
+    assert taken.vector is None or len(taken.vector) == 512

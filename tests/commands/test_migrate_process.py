@@ -100,7 +100,7 @@ def test_two_at_once(tmp_path: Path, environ: dict[str, str], old: OldTable, emu
         assert json.loads(out)["rows"] == 450
     assert len(texts(environ)) == 450
     store = open_environ(environ).scope(ALICE)
-    assert {len(store.history(id_)) for id_ in store.snapshot().memories} == {1}
+    assert [h for id_ in store.snapshot().memories if len(h := store.history(id_)) != 1] == []
     Rows(emulator, ALICE).audit()
 
 

@@ -24,7 +24,7 @@ def facts(count: int) -> list[str]:
 @contextmanager
 def services(fake: FakeOpenAI, emulator: Emulator, scope: Scope, count: int) -> Iterator[list[ServiceProcess]]:
     """All of them imported and ready, none connected to the store yet."""
-    variables = {**environ(emulator), **fake.environ(), "MEMORY_PIPELINE": "", "ADD_TIMEOUT": "600"}
+    variables = environ(emulator, MEMORY_PIPELINE="", ADD_TIMEOUT="600", **fake.environ())
     variables["TABLESTORE_VECTOR_DIMENSION"] = "64"
     with ExitStack() as stack:
         made = [ServiceProcess(variables, scope) for _ in range(count)]

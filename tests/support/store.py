@@ -39,7 +39,8 @@ def prefix_of(emulator: Emulator | RealInstance) -> str:
 
 
 def environ(emulator: Emulator | RealInstance, **more: str) -> dict[str, str]:
-    """The environment variables that point a store at `emulator`."""
+    """The environment variables that point a store at `emulator`. Without a key among `more`, vectors are given: the
+    local embedder is not loaded."""
     return {
         "TABLESTORE_ENDPOINT": emulator.endpoint,
         "TABLESTORE_INSTANCE_NAME": emulator.instance,
@@ -48,7 +49,7 @@ def environ(emulator: Emulator | RealInstance, **more: str) -> dict[str, str]:
         "TABLESTORE_TABLE_NAME": prefix_of(emulator),
         "TABLESTORE_VECTOR_DIMENSION": str(DIMENSION),
         "MEMORY_PIPELINE": "verbatim",
-        "EMBEDDER": "none",  # vectors are given
+        **({} if more.get("OPENAI_API_KEY") else {"EMBEDDER": "none"}),
         **more,
     }
 

@@ -75,6 +75,11 @@ class MemoryService:
         own = Endpoint(embeds.api_key, embeds.base_url, prefix="EMBEDDER") if embeds != llm or not shared else shared
         return cls(settings, store, chat, Embedder(own, settings.embedder_model, settings.vector_dimension))
 
+    @property
+    def embedder(self) -> Embedder | None:
+        """What makes the vectors of memories; None where they are found by words alone."""
+        return self._embedder
+
     def add(
         self,
         scope: Scope,

@@ -13,8 +13,6 @@ from .takeover import Takeover
 from .vectors import Vectors
 
 if TYPE_CHECKING:
-    from ...memory.models.embedder import Embedder
-    from ...settings import Settings
     from ...store.legacy.row import LegacyRow
     from ...store.legacy.table import LegacyTable
     from ..session import Session
@@ -53,7 +51,7 @@ def run(arguments: argparse.Namespace, session: "Session") -> int:
         return _report(Findings(table.name, arguments.yes), arguments, session)
     session.store.ensure_tables()
     findings = Findings(table.name, arguments.yes)
-    vectors = Vectors(_embedder(session.settings), re_embed=arguments.re_embed)
+    vectors = Vectors(session.memory.embedder, re_embed=arguments.re_embed)
     takeover = Takeover(
         session.store,
         session.settings,
@@ -108,17 +106,6 @@ def _advice(findings: Findings) -> Iterator[str]:
         yield "Done. The old table is as it was. Run this again if release 1.x goes on writing to it."
     else:
         yield "Nothing was changed. Add --yes to take them over; the old table stays as it is."
-
-
-def _embedder(settings: "Settings") -> "Embedder | None":
-    endpoint = settings.embedder_endpoint
-    if endpoint is None:
-        return None
-    from ...memory.models.embedder import Embedder
-    from ...memory.models.endpoint import Endpoint
-
-    connection = Endpoint(endpoint.api_key, endpoint.base_url, prefix="EMBEDDER")
-    return Embedder(connection, settings.embedder_model, settings.tablestore_vector_dimension)
 
 
 def _maps(pairs: list[tuple[str, Scope]]) -> Mapping[str, Scope]:

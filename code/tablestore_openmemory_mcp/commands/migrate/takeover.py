@@ -7,6 +7,7 @@ is committed when it is as large as a commit may be, and the largest one when al
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from ...errors import InvalidInput, LimitExceeded
 from ...memory.commit_retry import write
@@ -220,14 +221,20 @@ class Takeover:
 
 
 def _bringing(memories: list[Memory], seen: Mapping[str, Memory | None]) -> Callable[[Snapshot], UnitOfWork]:
-    """A memory that somebody changed or deleted after it was `seen` stays as they left it."""
+    """A memory that somebody changed or deleted after it was `seen` stays as they left it. So does one that another run
+    has brought meanwhile."""
 
     def make(base: Snapshot) -> UnitOfWork:
         unit = UnitOfWork(base, ACTOR)
         for memory in memories:
             before, now = seen[memory.id], base.memories.get(memory.id)
-            if (before and before.text) == (now and now.text):
+            if (before and before.text) == (now and now.text) and not (now and _is_same(now, memory)):
                 unit.bring(memory, reason=REASON)
         return unit
 
     return make
+
+
+def _is_same(one: Memory, other: Memory) -> bool:
+    parts = attrgetter("text", "created_at", "updated_at", "metadata")
+    return bool(parts(one) == parts(other))
