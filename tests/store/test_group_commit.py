@@ -84,13 +84,13 @@ class Process:
         return sent
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """One commit is under way, of "first", until the block ends."""
+    def held(self, *, seconds: float = SECONDS) -> Iterator[None]:
+        """One commit is under way, of "first", until the block ends. It is given up after `seconds`."""
         self._reached.clear()
         self._go.clear()
         self._sent = 0
         try:
-            first = self.send(unless_known("first"))
+            first = self.send(unless_known("first"), deadline=time.monotonic() + seconds)
             assert self._reached.wait(SECONDS)
             yield
             self._wait_for_all()
@@ -292,7 +292,7 @@ def test_each_has_a_deadline_of_its_own(emulator: Emulator, process: Process, sc
 def test_tablestore_goes_away_and_comes_back(emulator: Emulator, process: Process, scope: Scope) -> None:
     """All are told; what is written is whole; the queue works again."""
     remember(process.store(), "old")
-    with process.held():
+    with process.held(seconds=3):
         sent = [process.send(unless_known(f"{n}"), deadline=time.monotonic() + 2) for n in range(5)]
         emulator.set_faults(rules=[{"apis": ["UpdateRow", "GetRow"], "drop": True, "when": "before"}])
     for each in sent:
