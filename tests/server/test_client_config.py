@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from tablestore_openmemory_mcp.server.startup.client_config import child, shown
+from tablestore_openmemory_mcp.server.startup.client_config import auto_approve, child, shown
 from tablestore_openmemory_mcp.settings import CLOUD_ONLY, HTTP_ONLY, TOOL_NAMES, ConfigurationError, Settings
 
 SECRET = "s3cr3t"
@@ -143,3 +143,14 @@ def test_proxies_certificates_and_the_time_zone_travel_too(tmp_path: Path) -> No
     assert SECRET not in printed
     _, of_keyless, _ = pasted({**SURROUNDINGS, "DATA_DIR": str(tmp_path)})
     assert not SURROUNDINGS.keys() & of_keyless.keys()
+
+
+def test_what_a_client_may_do_unasked() -> None:
+    """Where the assistant corrects, it may: what an update replaces stays in the history. Deleting is asked for."""
+    alone = Settings.load({"STORE": "embedded", "EMBEDDER": "none"})
+    with_llm = Settings.load({"STORE": "embedded", "OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://x/v1"})
+    assert "update_memory" in auto_approve(alone)
+    assert "update_memory" not in auto_approve(with_llm)
+    for made in (alone, with_llm):
+        assert not {"delete_memories", "delete_all_memories"} & set(auto_approve(made))
+        assert "add_memories" in auto_approve(made)

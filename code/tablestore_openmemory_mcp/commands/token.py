@@ -63,7 +63,7 @@ def _told(minted: "Minted", users: Sequence[str], clients: Sequence[str], settin
             f"clients  {', '.join(clients)}",
             "",
             "Paste into Cline, over SSE:",
-            shown(block("sse", url, minted.token)),
+            shown(block(settings, "sse", url, minted.token)),
         ]
     )
 

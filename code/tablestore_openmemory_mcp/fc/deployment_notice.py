@@ -72,4 +72,4 @@ def _url(settings: Settings, kind: Literal["sse", "http"], user: str, client: st
 
 def pasted(settings: Settings, user: str, client: str, token: str) -> dict[str, Any]:
     url = _url(settings, "sse", user, client)
-    return block("sse", url, None if settings.mcp_auth == "anonymous" else token)
+    return block(settings, "sse", url, None if settings.mcp_auth == "anonymous" else token)

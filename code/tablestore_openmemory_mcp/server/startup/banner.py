@@ -24,7 +24,7 @@ def banner(settings: Settings, transport: Transport, environ: Mapping[str, str],
     named = {"sse": "SSE", "http": "Streamable HTTP"}[kind]
     token = None if settings.local_is_free or settings.mcp_auth == "anonymous" else "<token>"
     url = remote(settings, kind, settings.mcp_stdio_user_id, settings.mcp_stdio_client_name, port)
-    lines += ["", f"Paste into Cline, over {named}:", shown(block(kind, url, token))]
+    lines += ["", f"Paste into Cline, over {named}:", shown(block(settings, kind, url, token))]
     lines += ["", "Paste into Cline, over stdio (the same memories):", shown(child(settings, environ))]
     return "\n".join(lines)
 

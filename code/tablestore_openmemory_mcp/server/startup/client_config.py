@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from ...proxy_variables import carried, holds_secret
 from ...settings import APP_NAME, CLOUD_ONLY, HTTP_ONLY, MACHINE_CREDENTIALS, Settings
 
-# Deleting everything is left for the person to confirm.
-AUTO_APPROVE = ["search_memories", "list_memories", "add_memories"]
+_AUTO_APPROVE = ["search_memories", "list_memories", "add_memories"]
+_AUTO_APPROVE_BY_ID = ["get_memory", "memory_history", "update_memory"]  # what an update replaces stays in the history
 
 
 def remote(settings: Settings, kind: Literal["sse", "http"], user: str, client: str, port: int | None = None) -> str:
@@ -24,7 +24,12 @@ def remote(settings: Settings, kind: Literal["sse", "http"], user: str, client: 
     return f"{base.rstrip('/')}/mcp/{quote(client, safe='')}/{kind}/{quote(user, safe='')}"
 
 
-def block(kind: Literal["sse", "http"], url: str, token: str | None) -> dict[str, Any]:
+def auto_approve(settings: Settings) -> list[str]:
+    """The tools that a client may call without asking. Deleting is left for the person to confirm."""
+    return [*_AUTO_APPROVE, *(_AUTO_APPROVE_BY_ID if settings.tools_by_id else [])]
+
+
+def block(settings: Settings, kind: Literal["sse", "http"], url: str, token: str | None) -> dict[str, Any]:
     """For a client that connects to a running server."""
     entry = {
         "type": "sse" if kind == "sse" else "streamableHttp",
@@ -32,7 +37,7 @@ def block(kind: Literal["sse", "http"], url: str, token: str | None) -> dict[str
         **({"headers": {"Authorization": f"Bearer {token}"}} if token else {}),
         "timeout": 60,
         "disabled": False,
-        "autoApprove": AUTO_APPROVE,
+        "autoApprove": auto_approve(settings),
     }
     return {"mcpServers": {f"tablestore-openmemory-{kind}": entry}}
 
@@ -46,7 +51,7 @@ def child(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
         "env": _environment(settings) | _surroundings(settings, environ),
         "timeout": 60,
         "disabled": False,
-        "autoApprove": AUTO_APPROVE,
+        "autoApprove": auto_approve(settings),
     }
     return {"mcpServers": {"tablestore-openmemory-stdio": entry}}
 
