@@ -32,8 +32,8 @@ LOCAL_EMBEDDER = "requirements-local-embedder.txt"
 INPUTS = ("code", "bootstrap", LIBRARIES, LOCAL_EMBEDDER, "scripts/package.py")
 _WITH_EMBEDDER = " with the local embedder"  # at the end of an archive's comment
 
-# What no instance ever loads. Libraries as such are all kept. Those that Mem0 imports with itself must be. qdrant-client,
-# grpc and PostHog might be left out, since memory/mem0/engine.py puts empty classes in their place: not tried.
+# What no instance ever loads. Libraries as such are all kept: those that Mem0 imports with itself must be, while
+# qdrant-client, grpc and PostHog might be left out (memory/mem0/engine.py puts empty classes there; not tried).
 UNUSED_DIRECTORIES = {"tests", "test", "include", "__pycache__", "bin"}
 UNUSED_SUFFIXES = {".pyi", ".pyx", ".pxd", ".c", ".h", ".hpp", ".cpp", ".a", ".pyc"}
 UNUSED_METADATA = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}  # they name this machine's paths
