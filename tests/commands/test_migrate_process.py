@@ -76,6 +76,7 @@ def test_stopped_half_way(tmp_path: Path, environ: dict[str, str], old: OldTable
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     wait_until(lambda: emulator.faults()["rules"][0]["fired"] or process.poll() is not None, 60)
     process.send_signal(signal.SIGINT)

@@ -264,3 +264,21 @@ def test_a_thread_without_work_ends(queries: QueryEmbedder, fake: FakeOpenAI, mo
     wait_until(lambda: queries._threads == 0, 10)
     vector(queries, "another")
     assert queries._threads <= 1
+
+
+def test_who_asks_while_a_thread_wakes_up_is_looked_after(
+    queries: QueryEmbedder, fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that is counted as free takes ten; for the others there must be more threads at once, not later."""
+    deadline = time.monotonic() + 20
+    monkeypatch.setattr(query_embedder, "LINGER", FOREVER)
+    with fake.holding("embeddings"):
+        queries.ask("first", deadline)
+        fake.wait_for("embeddings", 1)
+        queries.ask("second", deadline)
+        wait_until(lambda: queries._unoccupied == 1, 10)
+        with queries._changed:  # the one that waits cannot run before all have asked
+            asked = [queries.ask(text, deadline) for text in numbered(3 * BATCH)]
+        fake.wait_for("embeddings", REQUESTS)
+    for one in asked[: 2 * BATCH]:
+        queries.wait(one, deadline)

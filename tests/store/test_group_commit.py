@@ -173,7 +173,9 @@ def test_changes_of_one_memory_follow_each_other(emulator: Emulator, process: Pr
         sent = [process.send(one_more) for _ in range(6)]
     for each in sent:
         each.result(SECONDS)
-    assert spent(emulator, before) == {"GetRow": 1, "UpdateRow": 14, "BatchWriteRow": 7}
+    made = spent(emulator, before)
+    assert 1 <= made.pop("GetRow") <= 6, "a writer reads the head if another was faster to join"
+    assert made == {"UpdateRow": 14, "BatchWriteRow": 7}
     assert sorted(texts(process.store())) == ["6", "first"]
     lineage = process.store().history(old.id)
     assert [entry.new_text for entry in lineage] == [str(n) for n in range(7)]

@@ -140,6 +140,8 @@ class QueryEmbedder:
             self._unoccupied -= 1
             if batch:
                 self._under_way += 1
+                if self._waiting:  # who asked while this thread woke up counted on it
+                    self._staff()
             else:
                 self._threads -= 1
             return batch
