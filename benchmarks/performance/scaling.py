@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--without-reference", action="store_true")
     parser.add_argument("--draw-only", action="store_true", help="the pictures of the scaling.json that is there")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)  # before the half hour, not after it
     data = arguments.out / "scaling.json"
     if not arguments.draw_only:
         document = {**circumstances(), "embedder_seconds": EMBEDDER, "dimension": DIMENSION}
